@@ -1,0 +1,101 @@
+"""Every error this library raises on purpose, in one tree.
+
+::
+
+    EventyError
+    ├── QueueClosedError                 used before ``with`` or after close
+    ├── NotFoundError (KeyError)
+    │   ├── EventNotFoundError
+    │   │   └── EventExpiredError        retention has dropped it
+    │   ├── ResultNotFoundError
+    │   ├── ClaimNotFoundError
+    │   └── SubscriptionNotFoundError
+    ├── InvalidPayloadError (ValueError) not of payload_type, too large, too deep
+    ├── InvalidArgumentError (ValueError) claim ids, page ids, options
+    ├── StorageError
+    │   ├── CorruptRecordError
+    │   └── QueueFormatError             a later format, or no queue at all
+    └── CoordinationError
+        └── ClaimLostError
+
+Every error carries its whole arguments, so that it survives pickling between processes.
+`SkipEvent` and `RetryEvent`, which a handler may raise, are control signals and not errors.
+"""
+
+from __future__ import annotations
+
+
+class EventyError(Exception):
+    """Anything that went wrong inside the library.  Catch this to catch them all."""
+
+
+class QueueClosedError(EventyError):
+    """The queue was used before ``with queue:`` or after it was closed."""
+
+
+class NotFoundError(EventyError, KeyError):
+    """What was asked for does not exist."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its argument
+        return Exception.__str__(self)
+
+
+class EventNotFoundError(NotFoundError):
+    """No event has this id."""
+
+
+class EventExpiredError(EventNotFoundError):
+    """The event existed; retention has dropped it."""
+
+
+class ResultNotFoundError(NotFoundError):
+    """No result has this id."""
+
+
+class ClaimNotFoundError(NotFoundError):
+    """Nobody holds this claim: it never existed, was released, or has expired."""
+
+
+class SubscriptionNotFoundError(NotFoundError):
+    """No subscription has this id."""
+
+
+class InvalidPayloadError(EventyError, ValueError):
+    """A payload is not of the queue's payload type, or too large, or too deep."""
+
+
+class InvalidArgumentError(EventyError, ValueError):
+    """An argument other than a payload is out of range or of the wrong shape."""
+
+
+class StorageError(EventyError):
+    """The disk refused, or what is on it cannot be used."""
+
+
+class CorruptRecordError(StorageError):
+    """A record that was written whole cannot be read back.
+
+    `segment` is the name of the log file, `position` the byte at which the damage begins,
+    and `first_id` to `last_id` (both included) are the events that were lost to it.
+    """
+
+    def __init__(self, segment: str, position: int, reason: str, first_id: int, last_id: int) -> None:
+        super().__init__(segment, position, reason, first_id, last_id)
+        self.segment, self.position, self.reason = segment, position, reason
+        self.first_id, self.last_id = first_id, last_id
+
+    def __str__(self) -> str:
+        events = f"event {self.first_id}" if self.first_id == self.last_id else f"events {self.first_id} to {self.last_id}"
+        return f"{self.segment}: corrupt record at byte {self.position} ({events}): {self.reason}"
+
+
+class QueueFormatError(StorageError):
+    """The directory is not a queue, or one of a later format than this version knows."""
+
+
+class CoordinationError(EventyError):
+    """The workers cannot agree on something at present, so it was refused."""
+
+
+class ClaimLostError(CoordinationError):
+    """This worker does not hold the claim any more."""
