@@ -1,0 +1,25 @@
+"""The event log: records in segments, appended under one lock, read without any.
+
+`docs/log-format.rst` describes the files.  Start reading at `event_log`; `record` is the ground.
+"""
+
+from eventy_sync.storage.log.event_log import SEGMENT_BYTES, EventLog
+from eventy_sync.storage.log.reader import LogReader
+from eventy_sync.storage.log.record import StoredRecord, fields
+from eventy_sync.storage.log.repair import Verification, repair, verify
+from eventy_sync.storage.log.retention import Retention, SegmentSummary
+from eventy_sync.storage.log.writer import Durability
+
+__all__ = [
+    "SEGMENT_BYTES",
+    "Durability",
+    "EventLog",
+    "LogReader",
+    "Retention",
+    "SegmentSummary",
+    "StoredRecord",
+    "Verification",
+    "fields",
+    "repair",
+    "verify",
+]

@@ -1,0 +1,238 @@
+"""The event log of one root: append at the end, read from anywhere.
+
+Owns the directory ``events/`` and the append lock beside it.  Appending costs the same however long
+the log is, and opening reads one segment's end, not the history.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from eventy_sync.errors import CorruptRecordError, EventExpiredError, EventNotFoundError
+from eventy_sync.storage.files import make_directory, storage_errors, sync_directory
+from eventy_sync.storage.log.catalog import Catalog
+from eventy_sync.storage.log.group_commit import Batch, GroupCommit
+from eventy_sync.storage.log.layout import EVENTS_DIRECTORY, LOCK_FILE, segment_name
+from eventy_sync.storage.log.lock import AppendLock
+from eventy_sync.storage.log.reader import LogReader
+from eventy_sync.storage.log.record import GAP_ENCODING, StoredRecord
+from eventy_sync.storage.log.retention import Retention, SegmentSummary, expired
+from eventy_sync.storage.log.segment import Segment
+from eventy_sync.storage.log.tail import Tail
+from eventy_sync.storage.log.writer import Durability, LogWriter, now_microseconds
+
+logger = logging.getLogger(__name__)
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+_END_OF_TIME = 2**63 - 1
+
+
+class EventLog:
+    """All methods are thread safe, and safe among processes that share the directory.
+
+    After a fork the child must call `abandon` and make a log of its own.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        durability: Durability = "interval",
+        segment_bytes: int = SEGMENT_BYTES,
+        retention: Retention | None = None,
+        clock: Callable[[], int] = now_microseconds,
+    ) -> None:
+        self.directory = root / EVENTS_DIRECTORY
+        self._retention, self._clock = retention, clock
+        make_directory(self.directory)
+        self._catalog = Catalog(self.directory)
+        self._catalog.refresh()
+        self._lock = AppendLock(root / LOCK_FILE)
+        self._tail = Tail(self.directory, self._catalog)
+        self._summaries: dict[int, SegmentSummary] = {}  # of sealed segments, which never change
+        self._writer = LogWriter(
+            self.directory,
+            self._catalog,
+            self._lock,
+            durability=durability,
+            segment_bytes=segment_bytes,
+            clock=clock,
+            on_rotate=self._drop_expired,
+        )
+        self._group_commit = GroupCommit(self._writer.commit)
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def append(self, payload_fields: Sequence[bytes]) -> tuple[int, int]:
+        """Append one record for each of these and return the first one's id and their time in microseconds.
+
+        All of them are written, or none.  What `fields` of the record module returns goes in here.
+
+        Raises:
+            StorageError: the disk refused; nothing was written.
+        """
+        batch = Batch(payload_fields)
+        self._group_commit.append(batch)
+        return batch.first_id, batch.at
+
+    def drop_expired(self, retention: Retention | None = None, *, dry_run: bool = False) -> list[SegmentSummary]:
+        """Drop the segments that retention (the log's own unless given) lets go, and return them.
+
+        Raises:
+            StorageError: a file could not be removed.
+        """
+        with self._lock:
+            return self._drop_expired(retention, dry_run=dry_run)
+
+    def drop_all(self) -> None:
+        """Drop every event.  Ids go on from where they were.
+
+        Raises:
+            StorageError: the disk refused; the log then starts a little later than it did.
+        """
+        self._writer.rotate()
+        with self._lock:
+            self._remove([self._summary(first_id) for first_id in self._catalog.refresh()[:-1]])
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep every other writer out, after the active segment was sealed: for repair."""
+        self._writer.rotate()
+        with self._lock:
+            yield
+
+    def _drop_expired(self, retention: Retention | None = None, *, dry_run: bool = False) -> list[SegmentSummary]:
+        retention = retention or self._retention
+        if retention is None:
+            return []
+        segments = [self._summary(first_id) for first_id in self._catalog.refresh()]
+        going = expired(segments, retention, self._clock())
+        if not dry_run:
+            self._remove(going)
+        return going
+
+    def _remove(self, segments: Sequence[SegmentSummary]) -> None:
+        for segment in segments:
+            path = self.directory / segment_name(segment.first_id)
+            with storage_errors("remove", path):
+                path.unlink()
+            self._summaries.pop(segment.first_id, None)
+            logger.info("segment dropped: segment=%s last_id=%d", path.name, segment.last_id)
+        if segments:
+            with storage_errors("sync", self.directory):
+                sync_directory(self.directory)
+            self._catalog.refresh()
+
+    def close(self) -> None:
+        """Sync what is owed and close every file.  Readers are closed by whoever made them.
+
+        Raises:
+            StorageError: the last sync failed.
+        """
+        try:
+            self._writer.close()
+        finally:
+            self._tail.close()
+            self._lock.close()
+
+    def abandon(self) -> None:
+        """Close the descriptors without taking a lock: for a child after a fork."""
+        self._writer.abandon()
+        self._lock.close()
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def tail(self) -> int:
+        """Return the id of the last event, 0 if there never was one.  One system call when nothing has changed.
+
+        Raises:
+            StorageError: the log cannot be read.
+        """
+        return self._tail.last_id()
+
+    def oldest(self) -> int:
+        """Return the id of the oldest event that is kept; one more than the tail when the log is empty."""
+        first_ids = self._catalog.first_ids or self._catalog.refresh()
+        return first_ids[0] if first_ids else 1
+
+    def reader(self, from_id: int) -> LogReader:
+        """Return a reader whose first event is this one, or the first one that follows."""
+        return LogReader(self.directory, self._catalog, from_id)
+
+    def get(self, event_id: int) -> StoredRecord:
+        """Return one record.
+
+        Raises:
+            EventExpiredError: retention has dropped it.
+            EventNotFoundError: there is none yet.
+            CorruptRecordError: it was there and cannot be read any more.
+        """
+        if not 0 < event_id <= self.tail():
+            raise EventNotFoundError(f"there is no event {event_id}; the last one is {self.tail()}")
+        if (first_id := self._catalog.holding(event_id)) is None or event_id < self.oldest():
+            raise self._expired(event_id)
+        try:
+            with Segment(self.directory, first_id) as segment:
+                found = segment.find_id(event_id)
+                if found is None or found.record.id != event_id or found.record.encoding == GAP_ENCODING:
+                    position = segment.size if found is None else found.position
+                    raise CorruptRecordError(segment.path.name, position, "it cannot be read", event_id, event_id)
+                return found.record
+        except FileNotFoundError:
+            self._catalog.refresh()
+            raise self._expired(event_id) from None
+
+    def _expired(self, event_id: int) -> EventExpiredError:
+        return EventExpiredError(f"event {event_id} was dropped by retention; the oldest kept is {self.oldest()}")
+
+    def summaries(self) -> list[SegmentSummary]:
+        """Return all segments, oldest first, the active one last."""
+        return [self._summary(first_id) for first_id in self._catalog.refresh()]
+
+    def _summary(self, first_id: int) -> SegmentSummary:
+        if (known := self._summaries.get(first_id)) is not None:
+            return known
+        with Segment(self.directory, first_id) as segment:
+            end = segment.end()
+            newer = self._catalog.newer_than(first_id)
+            last_id = newer - 1 if newer is not None else (end.last.last_id if end.last else first_id - 1)
+            summary = SegmentSummary(first_id, last_id, segment.size, end.last.at if end.last else None)
+        if end.sealed and newer is not None:
+            self._summaries[first_id] = summary
+        return summary
+
+    def time_ranges(self, from_id: int, earliest: int | None, latest: int | None) -> Iterator[tuple[int, int]]:
+        """Yield first and last id of each run of events from `from_id` on, written between two times, both included.
+
+        Times are in microseconds UTC.  A clock that stepped back makes more than one run.
+        """
+        for first_id in self._catalog.refresh():
+            newer = self._catalog.newer_than(first_id)
+            if newer is not None and newer <= from_id:
+                continue
+            try:
+                first, last = self._time_range(first_id, earliest, latest)
+            except FileNotFoundError:
+                continue  # dropped meanwhile
+            if max(first, from_id) <= last:
+                yield max(first, from_id), last
+
+    def _time_range(self, first_id: int, earliest: int | None, latest: int | None) -> tuple[int, int]:
+        summary = self._summary(first_id)
+        if summary.last_at is not None and earliest is not None and summary.last_at < earliest:
+            return 1, 0
+        with Segment(self.directory, first_id) as segment:
+            low = segment.find_time(earliest) if earliest is not None else segment.first()
+            high = segment.find_time(latest + 1) if latest is not None and latest < _END_OF_TIME else None
+        if low is None:
+            return 1, 0
+        return low.record.id, summary.last_id if high is None else high.record.id - 1
+
+    def size_bytes(self) -> int:
+        """Return what all segments take together."""
+        with storage_errors("measure", self.directory):
+            return sum(os.stat(self.directory / segment_name(each)).st_size for each in self._catalog.refresh())

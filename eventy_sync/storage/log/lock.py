@@ -1,0 +1,53 @@
+"""The append lock: one writer at a time among all threads and processes of a root.
+
+Two locks, always taken in this order: a `threading.Lock`, because a file lock does not keep threads
+that share a descriptor apart, then the operating system's lock on a descriptor of ``.lock`` that is
+held open.  A dead process loses its lock at once, so a lock is never stale.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from filelock import lock_descriptor, unlock_descriptor
+
+from eventy_sync.storage.files import open_file, storage_errors
+
+POLL_SECONDS = 0.0002
+"""Between attempts while another process holds the lock: appends are over in microseconds."""
+
+
+class AppendLock:
+    """A context manager around everything that changes a log.  Not reentrant.  Thread safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = threading.Lock()
+        self._fd = open_file(path, os.O_RDWR | os.O_CREAT)
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            if not lock_descriptor(self._fd, blocking=False):
+                lock_descriptor(self._fd, poll_interval=POLL_SECONDS)
+        except BaseException as exc:
+            self._threads.release()
+            if isinstance(exc, OSError):
+                with storage_errors("lock", self._path):
+                    raise
+            raise
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            unlock_descriptor(self._fd)
+        finally:
+            self._threads.release()
+
+    def close(self) -> None:
+        """Give the descriptor back; the file stays, for it must never be deleted."""
+        os.close(self._fd)

@@ -1,0 +1,103 @@
+"""One record on disk: a line that tells whole, torn and corrupt apart.
+
+::
+
+    record := crc32:hex[8] SP json LF
+    json   := {"id": int, "at": int, "payload": any}              encoding "json"
+            | {"id": int, "at": int, "data": base64, "encoding": text}
+            | {"id": int, "at": int, "gap": int}    events id to gap, both included, are lost for good
+    seal   := LF                       ends a segment that will never grow again
+
+`at` is in microseconds since 1970, UTC.  The checksum is that of the JSON text, in lower case.
+The last line of the active segment, if short or failing its checksum, is *torn*: a writer died.
+The same damage anywhere else is *corrupt*, and is never repaired silently.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from eventy_sync.serializers import MAX_PAYLOAD_BYTES
+
+JSON_ENCODING = "json"
+GAP_ENCODING = "gap"
+PREFIX_BYTES = 9
+MAX_RECORD_BYTES = MAX_PAYLOAD_BYTES * 4 // 3 + 1024
+"""A longer line is corrupt: base64 of the largest payload, and room for the rest."""
+
+_MAX_ID = 10**19
+
+
+class StoredRecord(NamedTuple):
+    """A record as read back.  `body` is the payload as its serializer left it; `at` is in microseconds UTC."""
+
+    id: int
+    at: int
+    body: bytes
+    encoding: str
+
+    @property
+    def last_id(self) -> int:
+        """The last event this record stands for: its own id, but for a gap."""
+        return int(self.body) if self.encoding == GAP_ENCODING else self.id
+
+
+class BadRecordError(ValueError):
+    """A line is not a record.  Stays inside the log: callers see torn or corrupt."""
+
+
+class _Line(msgspec.Struct):
+    id: int
+    at: int
+    payload: msgspec.Raw = msgspec.Raw()
+    data: bytes = b""
+    encoding: str = ""
+    gap: int = 0
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_encoding = msgspec.json.Encoder().encode
+
+
+def fields(body: bytes, encoding: str) -> bytes:
+    """Return the part of a record's JSON that holds the payload: all that can be made before its id is known."""
+    if encoding == JSON_ENCODING:
+        return b'"payload":' + body
+    return b'"data":"%b","encoding":%b' % (b64encode(body), _decode_encoding(encoding))
+
+
+def gap_fields(last_id: int) -> bytes:
+    """Return the fields of a record that stands for events that are lost."""
+    return b'"gap":%d' % last_id
+
+
+def build(event_id: int, at: int, payload_fields: bytes) -> bytes:
+    """Return the whole line of a record."""
+    text = b'{"id":%d,"at":%d,%b}' % (event_id, at, payload_fields)
+    return b"%08x %b\n" % (crc32(text), text)
+
+
+def parse(line: bytes) -> StoredRecord:
+    """Read one line, without its LF.
+
+    Raises:
+        BadRecordError: it is not a whole record.
+    """
+    text = line[PREFIX_BYTES:]
+    if line[:PREFIX_BYTES] != b"%08x " % crc32(text):
+        raise BadRecordError("the checksum does not match the text")
+    try:
+        record = _decode_line(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as exc:
+        raise BadRecordError(f"the checksum holds, but this is no record: {exc}") from exc
+    if not 0 < record.id < _MAX_ID:
+        raise BadRecordError(f"{record.id} is no event id")
+    if record.gap:
+        return StoredRecord(record.id, record.at, b"%d" % record.gap, GAP_ENCODING)
+    if record.encoding:
+        return StoredRecord(record.id, record.at, record.data, record.encoding)
+    return StoredRecord(record.id, record.at, bytes(record.payload), JSON_ENCODING)

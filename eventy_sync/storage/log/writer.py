@@ -1,0 +1,249 @@
+"""The one place that appends to a log.
+
+Every append holds the append lock and goes: has the file grown since we last looked? then learn its
+end, and cut off what a dead writer left torn → ids and times → one write → sync as the durability
+says.  A failed write is taken back by cutting the file to its old size; a failed sync is never tried
+again, because the kernel may have dropped the pages: the writer refuses from then on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from eventy_sync.errors import StorageError
+from eventy_sync.storage.files import open_file, storage_errors, sync_directory, write_all
+from eventy_sync.storage.log.catalog import Catalog
+from eventy_sync.storage.log.group_commit import Batch
+from eventy_sync.storage.log.interval_sync import IntervalSync
+from eventy_sync.storage.log.layout import broken_path, segment_name
+from eventy_sync.storage.log.lock import AppendLock
+from eventy_sync.storage.log.record import build
+from eventy_sync.storage.log.segment import read_end
+
+logger = logging.getLogger(__name__)
+
+Durability = Literal["os", "interval", "fsync"]
+CLOCK_STEP_MICROSECONDS = 1_000_000
+"""A clock that steps back by more starts a new segment; by less, time stands still meanwhile."""
+
+
+def now_microseconds() -> int:
+    """Return the time in microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+class LogWriter:
+    """The active segment, open for appending.  All methods ending in `_locked` need the append lock."""
+
+    def __init__(
+        self,
+        directory: Path,
+        catalog: Catalog,
+        lock: AppendLock,
+        *,
+        durability: Durability,
+        segment_bytes: int,
+        clock: Callable[[], int] = now_microseconds,
+        on_rotate: Callable[[], None] = lambda: None,
+    ) -> None:
+        # fixed after construction
+        self._directory, self._catalog, self._lock = directory, catalog, lock
+        self._durability, self._segment_bytes = durability, segment_bytes
+        self._clock, self._on_rotate = clock, on_rotate
+        self._interval_sync = IntervalSync(f"eventy-{directory.parent.name}-sync", self._sync_now)
+        # guarded by the append lock
+        self._fd = -1
+        self._path = directory
+        self._first_id = 0
+        self._size = 0  # up to here the file is known
+        self._tail = 0
+        self._last_at = 0
+        self._sealed = False
+        self._poison: str | None = None
+
+    def commit(self, batches: Sequence[Batch]) -> None:
+        """Write all of these, or raise and have written none.
+
+        Raises:
+            StorageError: the disk refused; or a sync had failed before and the queue must be reopened.
+        """
+        with self._lock:
+            self._catch_up_locked()
+            now = self._clock()
+            if self._size >= self._segment_bytes or now < self._last_at - CLOCK_STEP_MICROSECONDS:
+                self._make_room_locked()
+            at = max(now, self._last_at)
+            next_id = self._tail + 1
+            lines: list[bytes] = []
+            for batch in batches:
+                batch.first_id, batch.at = next_id, at
+                for payload_fields in batch.payload_fields:
+                    lines.append(build(next_id, at, payload_fields))
+                    next_id += 1
+            self._write_locked(b"".join(lines), len(lines))
+            self._tail, self._last_at = next_id - 1, at
+            if self._durability == "fsync":
+                self._sync_locked()
+        if self._durability == "interval" and not self._interval_sync.marked:
+            self._interval_sync.mark()
+
+    def rotate(self) -> None:
+        """Seal the active segment, unless it is empty, and go on in a new one."""
+        with self._lock:
+            self._catch_up_locked()
+            if self._tail >= self._first_id:
+                self._rotate_locked()
+
+    def close(self) -> None:
+        """Sync what an interval still owes and close the segment.
+
+        Raises:
+            StorageError: that last sync failed.
+        """
+        owed = self._interval_sync.stop()
+        with self._lock:
+            try:
+                if owed and self._poison is None and self._fd >= 0:
+                    self._sync_locked()
+            finally:
+                self._close_segment()
+
+    def abandon(self) -> None:
+        """Close the descriptor without locks or syncs: for a child after a fork, where it is the parent's."""
+        self._close_segment()
+
+    def _close_segment(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    # -- what others did ---------------------------------------------------------------------------------------
+
+    def _catch_up_locked(self) -> None:
+        """Learn what is at the log's end, whoever wrote it, and leave it whole."""
+        if self._poison is not None:
+            raise StorageError(self._poison)
+        if self._fd < 0 or self._sealed:
+            self._open_newest_locked()
+        while os.lseek(self._fd, 0, os.SEEK_END) != self._size:
+            self._learn_end_locked()
+            if not self._sealed:
+                return
+            self._open_newest_locked()
+
+    def _open_newest_locked(self) -> None:
+        """Open the newest segment, making it if there is none, or if the newest is sealed."""
+        first_ids = self._catalog.refresh()
+        if first_ids and first_ids[-1] > self._first_id:
+            self._open_segment_locked(first_ids[-1], 0)
+            self._learn_end_locked()
+        if not first_ids or self._sealed:
+            self._open_segment_locked(self._tail + 1, os.O_CREAT)
+
+    def _open_segment_locked(self, first_id: int, create: int) -> None:
+        path = self._directory / segment_name(first_id)
+        try:
+            fd = open_file(path, os.O_RDWR | os.O_APPEND | create)
+        except FileNotFoundError as exc:
+            raise StorageError(f"the segment {str(path)!r} was taken away while in use; run eventy-sync verify") from exc
+        self._close_segment()
+        self._fd, self._path, self._first_id = fd, path, first_id
+        self._size, self._tail, self._last_at, self._sealed = 0, first_id - 1, 0, False
+        if create:
+            if self._durability != "os":
+                with storage_errors("sync", self._directory):
+                    sync_directory(self._directory)
+            self._catalog.refresh()
+
+    def _learn_end_locked(self) -> None:
+        size = os.lseek(self._fd, 0, os.SEEK_END)
+        end = read_end(self._fd, size)
+        self._sealed = end.sealed
+        if end.last is not None:
+            self._tail, self._last_at = end.last.last_id, end.last.at
+        if not end.sealed and end.position < size:
+            self._cut_torn_locked(end.position, size)
+            size = end.position
+        self._size = size
+
+    def _cut_torn_locked(self, position: int, size: int) -> None:
+        """Cut off what a dead writer left unfinished, and keep the bytes beside the segment."""
+        kept = broken_path(self._path)
+        with storage_errors("cut the torn end of", self._path):
+            fd = open_file(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                write_all(fd, os.pread(self._fd, size - position, position))
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.ftruncate(self._fd, position)
+        logger.warning("torn end cut: segment=%s position=%d bytes=%d", self._path.name, position, size - position)
+
+    # -- what we do --------------------------------------------------------------------------------------------
+
+    def _make_room_locked(self) -> None:
+        """Start a new segment: the active one is full or the clock has stepped back."""
+        if self._tail >= self._first_id:
+            self._rotate_locked()
+            self._on_rotate()
+
+    def _rotate_locked(self) -> None:
+        """Seal first, then make the next: who dies between leaves a sealed end, which says all."""
+        self._seal_locked()
+        self._open_segment_locked(self._tail + 1, os.O_CREAT)
+
+    def _seal_locked(self) -> None:
+        with storage_errors("seal", self._path):
+            write_all(self._fd, b"\n")
+        self._sealed, self._size = True, self._size + 1
+        if self._durability != "os":  # the next segment must not be on disk without this one
+            self._sync_locked()
+
+    def _write_locked(self, data: bytes, count: int) -> None:
+        try:
+            write_all(self._fd, data)
+        except OSError as exc:
+            self._take_back_locked(count)
+            reason = exc.strerror or exc
+            raise StorageError(f"cannot append to {str(self._path)!r}: {reason}; nothing was written") from exc
+        self._size += len(data)
+
+    def _take_back_locked(self, count: int) -> None:
+        """Cut the file to its old size.  Readers may have seen whole records of a batch: seal it then (see reader)."""
+        try:
+            os.ftruncate(self._fd, self._size)
+            if count > 1 and self._tail >= self._first_id:
+                self._seal_locked()
+        except (OSError, StorageError) as exc:
+            self._poison = f"a failed write to {str(self._path)!r} could not be taken back ({exc}); reopen the queue"
+            logger.error("write not taken back: segment=%s error=%s", self._path.name, exc)
+
+    def _sync_locked(self) -> None:
+        try:
+            os.fsync(self._fd)
+        except OSError as exc:
+            self._refuse_from_now_on(exc)
+            raise StorageError(str(self._poison)) from exc
+
+    def _sync_now(self) -> None:
+        """Sync from the interval's thread, without holding up appends."""
+        with self._lock:
+            if self._fd < 0 or self._poison is not None:
+                return
+            fd = os.dup(self._fd)
+        try:
+            os.fsync(fd)
+        except OSError as exc:
+            self._refuse_from_now_on(exc)
+        finally:
+            os.close(fd)
+
+    def _refuse_from_now_on(self, exc: OSError) -> None:
+        reason = exc.strerror or exc
+        self._poison = f"syncing {str(self._path)!r} failed ({reason}): events may be lost at a power cut; reopen the queue"
+        logger.error("sync failed, refusing appends: segment=%s error=%s", self._path.name, reason)
