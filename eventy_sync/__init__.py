@@ -1,0 +1,82 @@
+"""A durable event queue for ordinary threaded Python.
+
+Events are records in files on the local disk.  ``publish()`` returns when the event has its id and is
+in the log; subscribers in any process on the same directory get it, in order, at least once.
+"""
+
+from eventy_sync.default_queue_manager import get_default_queue_manager
+from eventy_sync.errors import (
+    ClaimLostError,
+    ClaimNotFoundError,
+    CoordinationError,
+    CorruptRecordError,
+    EventExpiredError,
+    EventNotFoundError,
+    EventyError,
+    InvalidArgumentError,
+    InvalidPayloadError,
+    NotFoundError,
+    QueueClosedError,
+    QueueFormatError,
+    ResultNotFoundError,
+    StorageError,
+    SubscriptionNotFoundError,
+)
+from eventy_sync.event_queue import EventQueue
+from eventy_sync.file import AbstractFileEventQueue, FileEventQueue, FileQueueManager
+from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
+from eventy_sync.queue_manager import QueueManager
+from eventy_sync.serializers import (
+    Codec,
+    JsonSerializer,
+    MessagePackSerializer,
+    PickleSerializer,
+    PydanticSerializer,
+    Serializer,
+)
+from eventy_sync.signals import RetryEvent, SkipEvent
+from eventy_sync.storage.log import Retention
+from eventy_sync.subscribers import NonceSubscriber, Subscriber, WorkerMatchSubscriber
+from eventy_sync.version import __version__
+
+__all__ = [
+    "AbstractFileEventQueue",
+    "Claim",
+    "ClaimLostError",
+    "ClaimNotFoundError",
+    "Codec",
+    "CoordinationError",
+    "CorruptRecordError",
+    "EventExpiredError",
+    "EventNotFoundError",
+    "EventQueue",
+    "EventResult",
+    "EventyError",
+    "FileEventQueue",
+    "FileQueueManager",
+    "InvalidArgumentError",
+    "InvalidPayloadError",
+    "JsonSerializer",
+    "MessagePackSerializer",
+    "NonceSubscriber",
+    "NotFoundError",
+    "Page",
+    "PickleSerializer",
+    "PydanticSerializer",
+    "QueueClosedError",
+    "QueueEvent",
+    "QueueFormatError",
+    "QueueManager",
+    "ResultNotFoundError",
+    "Retention",
+    "RetryEvent",
+    "Serializer",
+    "SkipEvent",
+    "StorageError",
+    "Subscriber",
+    "Subscription",
+    "SubscriptionNotFoundError",
+    "WorkerMatchSubscriber",
+    "__version__",
+    "get_default_queue_manager",
+]

@@ -1,0 +1,147 @@
+"""``eventy-sync demo``: what the project is for, in a few seconds and on real input.
+
+A web server's access log is published line by line; two worker processes share the work by claims,
+in batches.  One is killed with -9 in the middle; another takes its place, and the dead one's claim,
+once that has expired.  The summary is read back from the queues themselves.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eventy_sync.cli.demo_worker import BATCH_EVENTS, CLAIM_SECONDS, parse_line
+from eventy_sync.cli.options import size_text
+from eventy_sync.errors import StorageError
+from eventy_sync.file import FileEventQueue
+
+DEADLINE_SECONDS = 60.0
+POLL_SECONDS = 0.02
+
+
+@dataclass
+class Course:
+    """What happened while the workers ran."""
+
+    seconds: float = 0.0
+    killed_after: int = 0
+    replaced: bool = False
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+
+@click.command(epilog="Example: eventy-sync demo --keep /tmp/eventy-demo")
+@click.option("--keep", type=click.Path(path_type=Path), show_envvar=True, help="Leave the queues in this new directory.")
+def demo(keep: Path | None) -> None:
+    """Publish an access log, share it among worker processes, kill one, and show that nothing is lost."""
+    directory = keep or Path(tempfile.mkdtemp(prefix="eventy-demo-"))
+    if keep is not None and keep.exists():
+        raise click.UsageError(f"{str(keep)!r} exists; name a new directory")
+    try:
+        _run(directory)
+    finally:
+        if keep is None:
+            shutil.rmtree(directory, ignore_errors=True)
+    if keep is not None:
+        click.echo(f"look at it: eventy-sync tail --root-dir {keep / 'lines'}; cut -c10- {keep / 'reports/events'}/*.log")
+
+
+def _run(directory: Path) -> None:
+    lines = (resources.files("eventy_sync.cli") / "demo_data" / "access.log").read_text("utf-8").splitlines()
+    with (
+        FileEventQueue[Any](directory / "lines", payload_type=dict) as queue,
+        FileEventQueue[Any](directory / "reports", payload_type=dict) as reports,
+    ):
+        publish_seconds = _publish(queue, lines)
+        course = _work(directory, reports, -(-len(lines) // BATCH_EVENTS))
+        _summarize(queue, reports, lines, publish_seconds, course)
+
+
+def _publish(queue: FileEventQueue[Any], lines: list[str]) -> float:
+    started = time.perf_counter()
+    with click.progressbar(lines, label="publishing lines    ", update_min_steps=250) as bar:
+        for line in bar:
+            queue.publish({"line": line})
+    return time.perf_counter() - started
+
+
+def _work(directory: Path, reports: FileEventQueue[Any], batches: int) -> Course:
+    """Let two workers do all batches; kill one half way and start another."""
+    course = Course()
+    started = time.perf_counter()
+    try:
+        course.processes += [_start_worker(directory), _start_worker(directory)]
+        _watch(reports, batches, directory, course)
+    finally:
+        for process in course.processes:
+            process.terminate()
+        for process in course.processes:
+            process.wait(10)
+    course.seconds = time.perf_counter() - started
+    return course
+
+
+def _watch(reports: FileEventQueue[Any], batches: int, directory: Path, course: Course) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    pause = threading.Event()
+    done: set[int] = set()
+    seen = 0
+    with click.progressbar(length=batches, label="two workers at work ") as bar:
+        while len(done) < batches:
+            if time.monotonic() > deadline:
+                raise StorageError(f"the demo's workers did not finish: {len(done)} of {batches} batches")
+            pause.wait(POLL_SECONDS)
+            before, tail = len(done), reports.count_events()
+            done |= {event.payload["batch"] for event in reports.iter_events(seen + 1)}
+            seen = tail
+            bar.update(len(done) - before)
+            if not course.replaced and len(done) >= batches // 2:
+                _replace_one(directory, course)
+                course.killed_after = len(done)
+
+
+def _replace_one(directory: Path, course: Course) -> None:
+    course.processes[0].send_signal(signal.SIGKILL)
+    course.processes[0].wait()
+    course.processes.append(_start_worker(directory))
+    course.replaced = True
+
+
+def _start_worker(directory: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "eventy_sync.cli.demo_worker", str(directory)])
+
+
+def _summarize(
+    queue: FileEventQueue[Any], reports: FileEventQueue[Any], lines: list[str], publish_seconds: float, course: Course
+) -> None:
+    by_batch = {event.payload["batch"]: event.payload for event in reports.iter_events()}
+    statuses: Counter[str] = Counter()
+    workers: Counter[str] = Counter()
+    for report in by_batch.values():
+        statuses.update(report["statuses"])
+        workers[report["worker"]] += report["lines"]
+    expected = Counter(parse_line(line) for line in lines)
+    repeated = reports.count_events() - len(by_batch)
+    click.echo()
+    click.echo(f"published      {len(lines)} lines in {publish_seconds:.2f} s: {len(lines) / publish_seconds:,.0f} a second, one by one")
+    click.echo(f"killed         one worker of two, with -9, after {course.killed_after} of {len(by_batch)} batches; another took its place")
+    for number, (worker, count) in enumerate(sorted(workers.items(), key=lambda each: -each[1]), 1):
+        click.echo(f"worker {number}       {count} lines ({worker})")
+    click.echo(f"handled        {sum(workers.values())} lines in {course.seconds:.1f} s, a dead worker's claim being free after {CLAIM_SECONDS} s")
+    click.echo("answers        " + ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items())))
+    click.echo(f"batches        {len(by_batch)} reported, {repeated} of them twice")
+    click.echo(f"on disk        {size_text(queue.stats()['size_bytes'])} of events, {len(queue.verify().damages)} of them damaged")
+    if statuses != expected or sum(workers.values()) != len(lines):
+        raise StorageError("the demo lost lines: this is a bug, please report it")
+    click.echo("lost           nothing: every line was handled, and the counts match the file's")

@@ -1,0 +1,139 @@
+"""Commands that only look: ``tail``, ``info``, ``events``, ``results``, ``claims``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from eventy_sync.cli.options import (
+    echo_json,
+    echo_pairs,
+    existing_queue,
+    json_option,
+    paging_options,
+    root_option,
+    serializer_option,
+    size_text,
+)
+from eventy_sync.models import Claim, EventResult, Page, QueueEvent
+
+LAST_EVENTS = 10
+_TIMES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
+
+
+@click.command(epilog="Example: eventy-sync tail --root-dir orders --follow")
+@root_option
+@serializer_option
+@click.option("--follow", "-f", is_flag=True, show_envvar=True, help="Go on as events come; Ctrl-C ends it.")
+@click.option("--from", "from_id", type=click.IntRange(1), show_envvar=True, help="Begin at this event.  [default: the last ten]")
+@json_option
+def tail(root_dir: Path, serializer: str, follow: bool, from_id: int | None, as_json: bool) -> None:
+    """Print the last events, or all from one on."""
+    with existing_queue(root_dir, serializer) as queue:
+        stats = queue.stats()
+        start = from_id or max(stats["oldest"], stats["tail"] - LAST_EVENTS + 1)
+        try:
+            for event in queue.iter_events(start, follow=follow):
+                _echo_event(event, as_json)
+        except KeyboardInterrupt:
+            if not follow:
+                raise
+
+
+@click.command(epilog="Example: eventy-sync info --root-dir orders --json")
+@root_option
+@json_option
+def info(root_dir: Path, as_json: bool) -> None:
+    """Print what is in a queue."""
+    with existing_queue(root_dir) as queue:
+        found = {"name": queue.name, "root_dir": str(root_dir), **queue.stats(), **queue.health()}
+    found.pop("worker_id")
+    if as_json:
+        echo_json(found)
+    else:
+        found["size_bytes"] = size_text(found["size_bytes"])
+        echo_pairs({"size" if name == "size_bytes" else name: value for name, value in found.items()})
+
+
+@click.command(epilog="Example: eventy-sync events --root-dir orders --since 2026-01-31 --limit 5")
+@root_option
+@serializer_option
+@click.option("--since", type=_TIMES, show_envvar=True, help="Only events from this local time on.")
+@click.option("--until", type=_TIMES, show_envvar=True, help="Only events up to this local time.")
+@paging_options
+@json_option
+def events(
+    root_dir: Path,
+    serializer: str,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    page_id: str | None,
+    as_json: bool,
+) -> None:
+    """Print a page of events."""
+    with existing_queue(root_dir, serializer) as queue:
+        page = queue.search_events(page_id, limit, _aware(since), _aware(until))
+    for event in page.items:
+        _echo_event(event, as_json)
+    _echo_next(page, as_json)
+
+
+@click.command(epilog="Example: eventy-sync results --root-dir orders --event 7")
+@root_option
+@click.option("--event", "event_id", type=click.IntRange(1), show_envvar=True, help="Only those of this event.")
+@paging_options
+@json_option
+def results(root_dir: Path, event_id: int | None, limit: int, page_id: str | None, as_json: bool) -> None:
+    """Print a page of what came of handling events."""
+    with existing_queue(root_dir) as queue:
+        page = queue.search_results(page_id, limit, event_id__eq=event_id)
+    for result in page.items:
+        echo_json(result) if as_json else _echo_result(result)
+    _echo_next(page, as_json)
+
+
+@click.command(epilog="Example: eventy-sync claims --root-dir orders")
+@root_option
+@paging_options
+@json_option
+def claims(root_dir: Path, limit: int, page_id: str | None, as_json: bool) -> None:
+    """Print a page of the claims that are held now."""
+    with existing_queue(root_dir) as queue:
+        page = queue.search_claims(page_id, limit)
+    for claim in page.items:
+        echo_json(claim) if as_json else _echo_claim(claim)
+    _echo_next(page, as_json)
+
+
+def _aware(local_time: datetime | None) -> datetime | None:
+    return None if local_time is None else local_time.astimezone()
+
+
+def _echo_event(event: QueueEvent[Any], as_json: bool) -> None:
+    if as_json:
+        echo_json(event)
+    else:
+        payload = msgspec.json.encode(event.payload, enc_hook=repr).decode()
+        click.echo(f"{event.id}  {event.created_at.astimezone():%Y-%m-%d %H:%M:%S}  {payload}")
+
+
+def _echo_result(result: EventResult) -> None:
+    outcome = "ok" if result.success else "FAILED"
+    details = (result.details or "").strip().splitlines()
+    last_line = details[-1] if details else ""
+    click.echo(f"event {result.event_id}  {outcome}  {result.created_at.astimezone():%Y-%m-%d %H:%M:%S}  {last_line}".rstrip())
+
+
+def _echo_claim(claim: Claim) -> None:
+    click.echo(f"{claim.id!r}  worker {claim.worker_id}  token {claim.token}  until {claim.expires_at.astimezone():%H:%M:%S}")
+
+
+def _echo_next(page: Page[Any], as_json: bool) -> None:
+    if page.next_page_id is not None:
+        note = msgspec.json.encode({"next_page_id": page.next_page_id}).decode() if as_json else f"more: --page {page.next_page_id}"
+        click.echo(note, err=not as_json)

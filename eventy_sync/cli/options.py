@@ -1,0 +1,66 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from eventy_sync.file import FileEventQueue
+from eventy_sync.file.identity import read_identity
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+root_option = click.option(
+    "--root-dir",
+    "-d",
+    required=True,
+    envvar="EVENTY_ROOT_DIR",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="The queue's directory.",
+)
+serializer_option = click.option(
+    "--serializer",
+    default="json",
+    envvar="EVENTY_SERIALIZER",
+    show_envvar=True,
+    help='How payloads are stored: json, msgpack, or (only if you trust the directory) pickle.',
+)
+json_option = click.option("--json", "as_json", is_flag=True, show_envvar=True, help="Print JSON, a line an item.")
+
+
+def paging_options(function: F) -> F:
+    """Add the options of a command that prints a page."""
+    function = click.option("--page", "page_id", show_envvar=True, help="The next_page_id of the page before.")(function)
+    return click.option("--limit", default=20, show_envvar=True, type=click.IntRange(1, 10_000), help="How many.")(function)
+
+
+def existing_queue(root_dir: Path, serializer: str = "json", **fields: Any) -> FileEventQueue[Any]:
+    """Return the queue of a directory that is one, for a look must not make a queue."""
+    read_identity(root_dir)
+    return FileEventQueue(root_dir, event_serializer=serializer, **fields)
+
+
+def echo_json(value: Any) -> None:
+    """Print one value as a line of JSON, UUIDs and times as text."""
+    click.echo(msgspec.json.encode(value, enc_hook=str))
+
+
+def echo_pairs(pairs: dict[str, Any]) -> None:
+    """Print names and values in two columns."""
+    width = max(len(name) for name in pairs)
+    for name, value in pairs.items():
+        click.echo(f"{name.replace('_', ' '):{width}}  {'-' if value is None else value}")
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a size as a person reads it."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024 or unit == "GiB":
+            break
+        size_bytes /= 1024
+    return f"{size_bytes:.0f} {unit}" if unit == "bytes" else f"{size_bytes:.1f} {unit}"

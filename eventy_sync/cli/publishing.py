@@ -1,0 +1,99 @@
+"""``eventy-sync publish``: one payload from the command line, or many from stdin."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import msgspec
+
+from eventy_sync.cli.options import echo_json, json_option, root_option, serializer_option
+from eventy_sync.errors import EventyError, InvalidPayloadError
+from eventy_sync.file import FileEventQueue
+from eventy_sync.models import QueueEvent
+
+BATCH_EVENTS = 1000
+
+
+@click.command(epilog='Example: echo \'{"id": 7}\' | eventy-sync publish --root-dir orders')
+@click.argument("payload", required=False)
+@root_option
+@serializer_option
+@click.option(
+    "--durability",
+    type=click.Choice(["os", "interval", "fsync"]),
+    default="interval",
+    show_envvar=True,
+    help="How safe against a power cut each event is before the command goes on.",
+)
+@json_option
+def publish(payload: str | None, root_dir: Path, serializer: str, durability: Any, as_json: bool) -> None:
+    """Publish PAYLOAD, which is JSON, or each line of stdin, which is JSON too.
+
+    The queue is made when it is not there.  At the first line that is no JSON the command stops
+    and says which it was; the lines before it are published.
+    """
+    with FileEventQueue[Any](root_dir, event_serializer=serializer, durability=durability) as queue:
+        if payload is not None and payload != "-":
+            first = last = queue.publish(_parse(payload.encode("utf-8", "surrogateescape"), "PAYLOAD")).id
+        else:
+            first, last = _publish_lines(queue, click.get_binary_stream("stdin"))
+    _report(first, last, as_json)
+
+
+def _report(first: int, last: int, as_json: bool) -> None:
+    count = last - first + 1
+    if as_json:
+        echo_json({"count": count, "first_id": first if count else None, "last_id": last if count else None})
+    elif count == 0:
+        click.echo("nothing to publish: stdin was empty")
+    else:
+        click.echo(f"published event {first}" if count == 1 else f"published {count} events, the last is {last}")
+
+
+def _publish_lines(queue: FileEventQueue[Any], stream: BinaryIO) -> tuple[int, int]:
+    """Publish JSON lines in batches; return the first and last id, (1, 0) for none."""
+    ids: list[int] = []
+    published = 0
+
+    def flush(batch: list[Any]) -> None:
+        nonlocal published
+        events: list[QueueEvent[Any]] = queue.publish_many(batch)
+        published += len(events)
+        ids.extend(event.id for event in (events[:1] + events[-1:] if events else []))
+
+    batch: list[Any] = []
+    try:
+        for number, line in _lines_with_progress(stream):
+            batch.append(_parse(line, f"line {number} of stdin"))
+            if len(batch) == BATCH_EVENTS:
+                flush(batch)
+                batch = []
+    except EventyError as exc:
+        flush(batch)
+        raise InvalidPayloadError(f"{exc} ({published} events before it are published)") from exc
+    flush(batch)
+    return (min(ids), max(ids)) if ids else (1, 0)
+
+
+def _lines_with_progress(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and text of each line that is not blank, with a bar where a terminal shows it."""
+    status = os.fstat(stream.fileno())
+    length = status.st_size if stat.S_ISREG(status.st_mode) else None
+    hidden = length is None or not click.get_text_stream("stderr").isatty()
+    with click.progressbar(length=length or 0, label="publishing", file=click.get_text_stream("stderr"), hidden=hidden) as bar:
+        for number, line in enumerate(stream, 1):
+            bar.update(len(line))
+            if line.strip():
+                yield number, line
+
+
+def _parse(text: bytes, where: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise InvalidPayloadError(f"{where} is not JSON: {exc}") from exc

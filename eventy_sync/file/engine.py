@@ -1,0 +1,81 @@
+"""What a file queue has while it is open: the log, the state store, claims and delivery.
+
+An engine is made at open, dropped at close, and made anew in the child of a fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from eventy_sync.delivery import Dispatcher
+from eventy_sync.errors import StorageError
+from eventy_sync.event_queue import EventQueue
+from eventy_sync.file.claims import Claims
+from eventy_sync.file.events import Events
+from eventy_sync.file.identity import STATE_FILE, open_root
+from eventy_sync.serializers import Serializer
+from eventy_sync.storage.log import Durability, EventLog, Retention
+from eventy_sync.storage.state import StateStore
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Engine(Generic[T]):
+    """The open half of a file queue.  Thread safe."""
+
+    def __init__(
+        self,
+        queue: EventQueue[T],
+        *,
+        root: Path,
+        name: str,
+        worker_id: UUID,
+        payload_type: Any,
+        serializer: Serializer,
+        durability: Durability,
+        segment_bytes: int,
+        retention: Retention | None,
+        claim_expiration_seconds: float,
+    ) -> None:
+        self.identity = open_root(root)
+        self.log = EventLog(root, durability=durability, segment_bytes=segment_bytes, retention=retention)
+        self.store = StateStore(root / STATE_FILE, sync_every_commit=durability == "fsync")
+        self.events: Events[T] = Events(self.log, serializer, payload_type)
+        self.claims = Claims(self.store.claims, worker_id, claim_expiration_seconds, f"eventy-{name}-claims")
+        self.dispatcher: Dispatcher[T] = Dispatcher(
+            queue=queue,
+            queue_name=name,
+            worker_id=worker_id,
+            log=self.log,
+            store=self.store,
+            decode=self.events.event_of,
+        )
+
+    def close(self, deadline: float | None) -> None:
+        """Let handlers finish until the monotonic deadline, give claims back, and close all files.
+
+        Raises:
+            StorageError: what was appended last could not be synced.
+        """
+        if not self.dispatcher.stop(deadline, on_ended=self._close_files):
+            logger.warning("handlers still running at close: deadline passed")
+
+    def _close_files(self) -> None:
+        """Runs once, when the last handler has ended or the deadline has passed."""
+        self.claims.renewals.stop()
+        try:
+            self.claims.release_all()
+        except StorageError as exc:
+            logger.warning("claims not given back, they will expire: %s", exc)
+        self.store.close()
+        self.log.close()
+
+    def remaining(self, deadline: float | None) -> float | None:
+        """Return the seconds to a monotonic deadline; None is no deadline."""
+        return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,0 +1,122 @@
+"""Subscribing: local ones for this process, stored ones for every worker of the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from eventy_sync.delivery import Dispatcher
+from eventy_sync.errors import InvalidArgumentError, SubscriptionNotFoundError
+from eventy_sync.file.events import Events
+from eventy_sync.identifiers import new_id
+from eventy_sync.models import Page, Subscription
+from eventy_sync.storage.log import EventLog
+from eventy_sync.storage.state import StoredSubscription, SubscriptionTable
+from eventy_sync.subscribers import Subscriber, decode_subscriber, encode_subscriber
+
+T = TypeVar("T")
+
+
+class Declared(Generic[T]):
+    """What ``@queue.subscriber`` has collected: subscribed each time the queue opens."""
+
+    def __init__(self) -> None:
+        self._handlers: list[tuple[Any, int | None]] = []
+
+    def add(self, handler: Any, from_index: int | None) -> None:
+        """Remember a handler."""
+        check_subscriber(handler)
+        self._handlers.append((handler, from_index))
+
+    def subscribe_all(self, subscribe: Callable[..., Any]) -> None:
+        """Subscribe all that were declared."""
+        for handler, from_index in self._handlers:
+            subscribe(handler, from_index=from_index)
+
+
+def check_subscriber(subscriber: Any) -> None:
+    """Refuse what can never be called with an event."""
+    if not callable(subscriber) and not isinstance(subscriber, Subscriber):
+        raise InvalidArgumentError(
+            f"a subscriber is a callable or a Subscriber, not {type(subscriber).__name__}: give a function that takes the event"
+        )
+    if isinstance(subscriber, type):
+        raise InvalidArgumentError(f"subscribe an instance of {subscriber.__name__}, not the class itself")
+
+
+class Subscriptions(Generic[T]):
+    """The subscriptions of an open queue.  Thread safe."""
+
+    def __init__(
+        self, events: Events[T], log: EventLog, table: SubscriptionTable, dispatcher: Dispatcher[T], worker_id: UUID
+    ) -> None:
+        self._events, self._log, self._table = events, log, table
+        self._dispatcher, self._worker_id = dispatcher, worker_id
+
+    def subscribe(self, subscriber: Any, check_unique: bool, from_index: int | None) -> Subscription[Any]:
+        """See `EventQueue.subscribe`."""
+        check_subscriber(subscriber)
+        start = self._log.tail() + 1 if from_index is None else self._events.check_start(from_index)
+        encoded = encode_subscriber(subscriber)
+        if encoded is not None:
+            return self._subscribe_stored(subscriber, encoded, check_unique, start, from_index is not None)
+        if check_unique:
+            for known in self._dispatcher.subscriptions():
+                if known.subscriber == subscriber:
+                    return known
+        subscription = Subscription(new_id(), subscriber, datetime.now(timezone.utc), start)
+        self._dispatcher.start(subscription)
+        return subscription
+
+    def _subscribe_stored(
+        self, subscriber: Any, encoded: tuple[str, bytes], check_unique: bool, start: int, explicit: bool
+    ) -> Subscription[Any]:
+        type_name, body = encoded
+        now = datetime.now(timezone.utc)
+        wanted = StoredSubscription(new_id(), type_name, body, start, explicit, now, self._worker_id)
+        if check_unique:
+            stored = self._table.add_unique(wanted)
+        else:
+            stored = wanted
+            self._table.add(wanted)
+        subscription = Subscription(stored.id, subscriber, stored.created_at, stored.from_index, stored=True)
+        self._dispatcher.start(subscription)
+        return subscription
+
+    def unsubscribe(self, subscriber_id: UUID) -> bool:
+        """See `EventQueue.unsubscribe`."""
+        was_local = self._dispatcher.unsubscribe(subscriber_id)
+        return self._table.remove(subscriber_id) or was_local
+
+    def get(self, subscriber_id: UUID) -> Subscription[Any]:
+        """Return one subscription, of this process or stored."""
+        for known in self._dispatcher.subscriptions():
+            if known.id == subscriber_id:
+                return known
+        return _as_subscription(self._table.get(subscriber_id))
+
+    def batch_get(self, subscriber_ids: Sequence[UUID]) -> list[Subscription[Any] | None]:
+        """See `EventQueue.batch_get_subscriptions`."""
+        return [self._get_or_none(each) for each in subscriber_ids]
+
+    def _get_or_none(self, subscriber_id: UUID) -> Subscription[Any] | None:
+        try:
+            return self.get(subscriber_id)
+        except SubscriptionNotFoundError:
+            return None
+
+    def search(self, page_id: str | None, limit: int) -> Page[Subscription[Any]]:
+        """See `EventQueue.search_subscriptions`."""
+        page = self._table.search(page_id, limit)
+        return Page([_as_subscription(stored) for stored in page.items], page.next_page_id)
+
+    def count(self) -> int:
+        """See `EventQueue.count_subscriptions`."""
+        return self._table.count()
+
+
+def _as_subscription(stored: StoredSubscription) -> Subscription[Any]:
+    subscriber = decode_subscriber(stored.type_name, stored.body)
+    return Subscription(stored.id, subscriber, stored.created_at, stored.from_index, stored=True)
