@@ -14,7 +14,7 @@ from eventy_sync.errors import (
     InvalidPayloadError,
 )
 from eventy_sync.models import Page, QueueEvent
-from eventy_sync.paging import check_limit, decode_page_id, encode_page_id
+from eventy_sync.paging import check_limit, check_time, decode_page_id, encode_page_id
 from eventy_sync.serializers import Codec, Serializer, get_serializer
 from eventy_sync.storage.log import EventLog, StoredRecord, fields
 
@@ -101,17 +101,14 @@ class Events(Generic[T]):
         for first_id, last_id in self._ranges(start, earliest, latest):
             for event in self._between(first_id, last_id):
                 if len(found) == limit:
-                    return Page(found, encode_page_id(_PAGE_KIND, (event.id,)))
+                    return Page(found, encode_page_id(_PAGE_KIND, event.id))
                 found.append(event)
         return Page(found, None)
 
     def _start_of(self, page_id: str | None) -> int:
         if page_id is None:
             return 1
-        key = decode_page_id(_PAGE_KIND, page_id)
-        if len(key) != 1 or not isinstance(key[0], int):
-            raise InvalidArgumentError("this page_id was not made by search_events; pass a next_page_id of its")
-        return key[0]
+        return check_event_id(decode_page_id(_PAGE_KIND, page_id))
 
     def count(self, earliest: datetime | None, latest: datetime | None) -> int:
         """See `EventQueue.count_events`."""
@@ -171,7 +168,7 @@ class Events(Generic[T]):
         return from_index
 
 
-def check_event_id(event_id: int) -> int:
+def check_event_id(event_id: object) -> int:
     """Return the id if it can be one.
 
     Raises:
@@ -182,9 +179,6 @@ def check_event_id(event_id: int) -> int:
     return event_id
 
 
-def _microseconds(time_of_event: datetime | None) -> int | None:
-    if time_of_event is None:
-        return None
-    if not isinstance(time_of_event, datetime) or time_of_event.tzinfo is None:
-        raise InvalidArgumentError("times must be aware datetimes: give them a tzinfo, such as timezone.utc")
-    return (time_of_event - _EPOCH) // _MICROSECOND
+def _microseconds(time_limit: datetime | None) -> int | None:
+    checked = check_time(time_limit)
+    return None if checked is None else (checked - _EPOCH) // _MICROSECOND

@@ -1,0 +1,56 @@
+"""Payload types: which values are of one, and what to call them in an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any, Union
+
+from eventy_sync.errors import InvalidPayloadError
+
+PLAIN_TYPES = frozenset({dict, list, str, int, float, bool, bytes, type(None)})
+
+
+def type_name(payload_type: Any) -> str:
+    """Return how a person writes this type."""
+    return getattr(payload_type, "__qualname__", None) or str(payload_type)
+
+
+def is_any(payload_type: Any) -> bool:
+    """Return whether everything is of this type."""
+    return payload_type is Any or payload_type is object
+
+
+def accepted_classes(payload_type: Any) -> tuple[type, ...] | None:
+    """Return the classes a payload must be an instance of, or None if that cannot be told from outside."""
+    if is_any(payload_type):
+        return None
+    origin = typing.get_origin(payload_type)
+    if origin in (Union, types.UnionType):
+        members = [accepted_classes(each) for each in typing.get_args(payload_type)]
+        if any(each is None for each in members):
+            return None
+        return tuple(cls for each in members if each is not None for cls in each)
+    cls = payload_type if origin is None else origin
+    if payload_type is None:
+        return (type(None),)
+    if not isinstance(cls, type):
+        return None
+    if typing.is_typeddict(payload_type):
+        return (dict,)
+    return (int, float) if cls is float else (cls,)
+
+
+def wrong_type(payload: Any, payload_type: Any) -> InvalidPayloadError:
+    """Return the error for a payload of another type.  It never holds the payload itself."""
+    return InvalidPayloadError(f"the payload must be a {type_name(payload_type)}, not a {type(payload).__qualname__}")
+
+
+def has_fields(payload_type: Any) -> bool:
+    """Return whether instances are records of named fields, so that a subclass may have more of them."""
+    return (
+        dataclasses.is_dataclass(payload_type)
+        or hasattr(payload_type, "__attrs_attrs__")
+        or hasattr(payload_type, "__struct_fields__")
+    )
