@@ -1,0 +1,11 @@
+"""The state store: results, claims and subscriptions of one root, in SQLite.
+
+Everything in it can be lost without losing an event; the log is the truth.
+"""
+
+from eventy_sync.storage.state.claims import ClaimTable
+from eventy_sync.storage.state.results import ResultTable
+from eventy_sync.storage.state.store import StateStore
+from eventy_sync.storage.state.subscriptions import StoredSubscription, SubscriptionTable
+
+__all__ = ["ClaimTable", "ResultTable", "StateStore", "StoredSubscription", "SubscriptionTable"]

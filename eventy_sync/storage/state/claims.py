@@ -1,0 +1,204 @@
+"""Claims: who holds which name, until when, under which fencing token.
+
+A claim is granted when nobody holds it or its time is over, by the clock of `boot_clock`.  Tokens
+come from one counter that only grows, whatever is deleted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from eventy_sync.errors import ClaimNotFoundError, InvalidArgumentError
+from eventy_sync.models import Claim, Page
+from eventy_sync.paging import check_limit, check_time, decode_page_id
+from eventy_sync.storage.state.boot_clock import Now, read_clocks
+from eventy_sync.storage.state.connection import Connection
+from eventy_sync.storage.state.filters import Where, from_microseconds, page_of, to_microseconds, uuid_bytes
+
+MAX_CLAIM_ID_CHARACTERS = 500
+MAX_CLAIM_DATA_BYTES = 65_536
+MAX_TTL_SECONDS = 10 * 365 * 86_400.0
+
+_COLUMNS = "id, worker_id, token, data, created_at, expires_at"
+_KIND = "claims"
+# After a reboot the boot clock says nothing, so the wall clock decides.
+_LIVE = "(CASE WHEN boot_id = ? AND created_boot <= ? THEN expires_boot > ? ELSE expires_at > ? END)"
+
+
+def check_claim_id(claim_id: str) -> str:
+    """Return the claim id if it can be one.
+
+    Raises:
+        InvalidArgumentError: it is empty, too long, not a text, or holds control characters.
+    """
+    if not isinstance(claim_id, str):
+        raise InvalidArgumentError(f"a claim id is a text, not {type(claim_id).__name__}")
+    if not 1 <= len(claim_id) <= MAX_CLAIM_ID_CHARACTERS:
+        raise InvalidArgumentError(f"a claim id has 1 to {MAX_CLAIM_ID_CHARACTERS} characters, not {len(claim_id)}")
+    if any(ord(each) < 32 or 0x7F <= ord(each) < 0xA0 or 0xD800 <= ord(each) < 0xE000 for each in claim_id):
+        raise InvalidArgumentError(f"a claim id holds no control characters or lone surrogates: {claim_id!r:.100}")
+    return claim_id
+
+
+def check_ttl(ttl_seconds: float) -> float:
+    """Return the time if a claim can last so long.
+
+    Raises:
+        InvalidArgumentError: it is not above 0, or beyond `MAX_TTL_SECONDS`.
+    """
+    is_number = isinstance(ttl_seconds, (int, float)) and not isinstance(ttl_seconds, bool)
+    if not is_number or not math.isfinite(ttl_seconds) or not 0 < ttl_seconds <= MAX_TTL_SECONDS:
+        raise InvalidArgumentError(f"a claim lasts a number of seconds above 0, ten years at most, not {ttl_seconds!r:.50}")
+    return ttl_seconds
+
+
+class ClaimTable:
+    """Thread safe, exclusive among processes.  All methods raise StorageError when SQLite refuses."""
+
+    def __init__(self, connection: Connection, clocks: Callable[[], Now] = read_clocks) -> None:
+        self._connection, self._clocks = connection, clocks
+
+    def create(self, claim_id: str, worker_id: UUID, data: Any, ttl_seconds: float) -> Claim | None:
+        """Grant the claim, or return None because somebody holds it."""
+        check_claim_id(claim_id)
+        check_ttl(ttl_seconds)
+        text = _encode_data(data)
+        with self._connection.transaction() as database:
+            now = self._clocks()
+            if database.execute(f"SELECT 1 FROM claims WHERE id = ? AND {_LIVE}", (claim_id, *_live(now))).fetchone():
+                return None
+            database.execute("UPDATE counters SET value = value + 1 WHERE name = 'token'")
+            token = database.execute("SELECT value FROM counters WHERE name = 'token'").fetchone()[0]
+            expires_at = now.wall + int(ttl_seconds * 1_000_000)
+            row = (claim_id, worker_id.bytes, token, text, now.wall, expires_at)
+            database.execute(
+                f"INSERT OR REPLACE INTO claims ({_COLUMNS}, boot_id, created_boot, expires_boot) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, now.boot_id, now.boot_seconds, now.boot_seconds + ttl_seconds),
+            )
+        return _from_row(row)
+
+    def renew(self, claim_id: str, worker_id: UUID, token: int, ttl_seconds: float) -> Claim | None:
+        """Let the claim last so long from now, or return None because it is not held under this token."""
+        check_claim_id(claim_id)
+        check_ttl(ttl_seconds)
+        with self._connection.transaction() as database:
+            now = self._clocks()
+            database.execute(
+                "UPDATE claims SET expires_at = ?, boot_id = ?, created_boot = ?, expires_boot = ? "
+                f"WHERE id = ? AND worker_id = ? AND token = ? AND {_LIVE}",
+                (
+                    now.wall + int(ttl_seconds * 1_000_000),
+                    now.boot_id,
+                    now.boot_seconds,
+                    now.boot_seconds + ttl_seconds,
+                    claim_id,
+                    worker_id.bytes,
+                    token,
+                    *_live(now),
+                ),
+            )
+            found = database.execute(
+                f"SELECT {_COLUMNS} FROM claims WHERE id = ? AND worker_id = ? AND token = ? AND {_LIVE}",
+                (claim_id, worker_id.bytes, token, *_live(now)),
+            ).fetchone()
+        return None if found is None else _from_row(found)
+
+    def release(self, claim_id: str, worker_id: UUID, token: int) -> bool:
+        """Free the claim if it is held under this token."""
+        check_claim_id(claim_id)
+        with self._connection.transaction() as database:
+            owner = (claim_id, worker_id.bytes, token, *_live(self._clocks()))
+            statement = f"DELETE FROM claims WHERE id = ? AND worker_id = ? AND token = ? AND {_LIVE}"
+            return database.execute(statement, owner).rowcount > 0
+
+    def get(self, claim_id: str) -> Claim:
+        """Return a claim that is held, or raise ClaimNotFoundError."""
+        (claim,) = self.batch_get([claim_id])
+        if claim is None:
+            raise ClaimNotFoundError(f"nobody holds the claim {claim_id!r:.200}")
+        return claim
+
+    def batch_get(self, claim_ids: Sequence[str]) -> list[Claim | None]:
+        """Return claims in the order of their ids, None for what nobody holds."""
+        statement = f"SELECT {_COLUMNS} FROM claims WHERE id = ? AND {_LIVE}"
+        live = _live(self._clocks())
+        found = [self._connection.rows(statement, (check_claim_id(each), *live)) for each in claim_ids]
+        return [_from_row(rows[0]) if rows else None for rows in found]
+
+    def search(
+        self,
+        page_id: str | None = None,
+        limit: int = 100,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> Page[Claim]:
+        """Return a page of the claims that are held, by id."""
+        check_limit(limit)
+        where = self._where(worker_id__eq, created_at__gte, created_at__lte)
+        if page_id is not None:
+            where.add("id > ?", str(decode_page_id(_KIND, page_id)))
+        statement = f"SELECT {_COLUMNS} FROM claims {where} ORDER BY id LIMIT ?"
+        return page_of(self._connection.rows(statement, [*where.parameters, limit + 1]), limit, _KIND, _from_row)
+
+    def count(
+        self,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> int:
+        """Return how many claims are held."""
+        where = self._where(worker_id__eq, created_at__gte, created_at__lte)
+        return int(self._connection.rows(f"SELECT COUNT(*) FROM claims {where}", where.parameters)[0][0])
+
+    def delete_expired(self) -> int:
+        """Forget claims whose time is over, and return how many; they are free without this, too."""
+        with self._connection.transaction() as database:
+            return database.execute(f"DELETE FROM claims WHERE NOT {_LIVE}", _live(self._clocks())).rowcount
+
+    def _where(self, worker_id: UUID | None, earliest: datetime | None, latest: datetime | None) -> Where:
+        where = Where()
+        where.add(_LIVE, *_live(self._clocks()))
+        if worker_id is not None:
+            where.add("worker_id = ?", uuid_bytes(worker_id, "worker_id__eq"))
+        if earliest is not None and check_time(earliest):
+            where.add("created_at >= ?", to_microseconds(earliest))
+        if latest is not None and check_time(latest):
+            where.add("created_at <= ?", to_microseconds(latest))
+        return where
+
+
+def _live(now: Now) -> tuple[str, float, float, int]:
+    """Return the parameters of `_LIVE`."""
+    return now.boot_id, now.boot_seconds, now.boot_seconds, now.wall
+
+
+def _encode_data(data: Any) -> str:
+    try:
+        text = msgspec.json.encode(data)
+        if msgspec.json.decode(text) != msgspec.to_builtins(data):
+            raise ValueError("it does not read back as it is (NaN, or keys that are no text?)")
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as exc:
+        raise InvalidArgumentError(f"claim data must be plain JSON values: {exc}") from exc
+    if len(text) > MAX_CLAIM_DATA_BYTES:
+        raise InvalidArgumentError(f"claim data takes {len(text)} bytes; at most {MAX_CLAIM_DATA_BYTES} are allowed")
+    return text.decode()
+
+
+def _from_row(row: tuple[Any, ...]) -> Claim:
+    claim_id, worker_id, token, data, created_at, expires_at = row
+    return Claim(
+        id=claim_id,
+        worker_id=UUID(bytes=worker_id),
+        created_at=from_microseconds(created_at),
+        data=msgspec.json.decode(data),
+        token=token,
+        expires_at=from_microseconds(expires_at),
+    )

@@ -1,0 +1,63 @@
+"""What the tables' searches share: WHERE clauses from optional filters, and times as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+from uuid import UUID
+
+from eventy_sync.errors import InvalidArgumentError
+from eventy_sync.models import Page
+from eventy_sync.paging import encode_page_id
+
+R = TypeVar("R")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def to_microseconds(at: datetime) -> int:
+    """Return a time as it is stored."""
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(at: int) -> datetime:
+    """Return a stored time."""
+    return EPOCH + timedelta(microseconds=at)
+
+
+def uuid_bytes(value: UUID, what: str) -> bytes:
+    """Return a UUID as it is stored.
+
+    Raises:
+        InvalidArgumentError: it is no UUID.
+    """
+    if not isinstance(value, UUID):
+        raise InvalidArgumentError(f"{what} must be a UUID, not {value!r:.60}")
+    return value.bytes
+
+
+class Where:
+    """A WHERE clause that grows by the filters that are given."""
+
+    def __init__(self) -> None:
+        self._terms: list[str] = []
+        self.parameters: list[Any] = []
+
+    def add(self, term: str, *parameters: Any) -> None:
+        """Add a condition."""
+        self._terms.append(term)
+        self.parameters += parameters
+
+    def __str__(self) -> str:
+        return f"WHERE {' AND '.join(self._terms)}" if self._terms else ""
+
+
+def page_of(
+    rows: Sequence[tuple[Any, ...]], limit: int, kind: str, make: Callable[[tuple[Any, ...]], R]
+) -> Page[R]:
+    """Return the first `limit` of rows, of which one more was asked for; the first column is the key."""
+    more = len(rows) > limit
+    key = rows[limit - 1][0] if more else None
+    text = key.hex() if isinstance(key, bytes) else key
+    return Page([make(row) for row in rows[:limit]], encode_page_id(kind, text) if more else None)

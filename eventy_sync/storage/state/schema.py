@@ -1,0 +1,29 @@
+"""The tables of ``state.db``.
+
+Ids of results and subscriptions are time-ordered, so rows are appended; times are microseconds since
+1970, UTC.  `counters` holds what must not be counted or guessed: how many results there are, the last
+fencing token, and a number that grows with every change to the subscriptions.
+"""
+
+VERSION = 1
+
+STATEMENTS = (
+    """CREATE TABLE results (
+        id BLOB PRIMARY KEY, event_id INTEGER NOT NULL, worker_id BLOB NOT NULL, success INTEGER NOT NULL,
+        details TEXT, created_at INTEGER NOT NULL, subscription_id BLOB, group_name TEXT, attempt INTEGER NOT NULL,
+        token INTEGER, duration_seconds REAL NOT NULL, stale INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX results_by_event ON results (event_id)",
+    "CREATE INDEX results_by_worker ON results (worker_id)",
+    """CREATE TABLE claims (
+        id TEXT PRIMARY KEY, worker_id BLOB NOT NULL, token INTEGER NOT NULL, data TEXT NOT NULL,
+        created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+        boot_id TEXT NOT NULL, created_boot REAL NOT NULL, expires_boot REAL NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE subscriptions (
+        id BLOB PRIMARY KEY, type_name TEXT NOT NULL, body BLOB NOT NULL, from_index INTEGER NOT NULL,
+        explicit_start INTEGER NOT NULL, created_at INTEGER NOT NULL, worker_id BLOB NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "INSERT INTO counters VALUES ('results', 0), ('token', 0), ('subscriptions_version', 0)",
+)

@@ -1,0 +1,133 @@
+"""Stored subscriptions: what every worker of the queue runs if it knows the class."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from eventy_sync.errors import InvalidArgumentError, SubscriptionNotFoundError
+from eventy_sync.models import Page
+from eventy_sync.paging import check_limit, decode_page_id
+from eventy_sync.storage.state.connection import Connection
+from eventy_sync.storage.state.filters import from_microseconds, page_of, to_microseconds, uuid_bytes
+
+_COLUMNS = "id, type_name, body, from_index, explicit_start, created_at, worker_id"
+_INSERT = f"INSERT INTO subscriptions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_CHANGED = "UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'"
+_KIND = "subscriptions"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSubscription:
+    """A subscriber as it is stored: its class's name and its fields as JSON.
+
+    `explicit_start` says that `from_index` was asked for, rather than being the present of that moment.
+    """
+
+    id: UUID
+    type_name: str
+    body: bytes
+    from_index: int
+    explicit_start: bool
+    created_at: datetime
+    worker_id: UUID
+
+
+class SubscriptionTable:
+    """Thread safe.  All methods raise StorageError when SQLite refuses."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, stored: StoredSubscription) -> None:
+        """Keep one."""
+        with self._connection.transaction() as database:
+            _insert(database, stored)
+
+    def add_unique(self, stored: StoredSubscription) -> StoredSubscription:
+        """Keep one unless an equal subscriber is there already; return the one that is there then."""
+        statement = f"SELECT {_COLUMNS} FROM subscriptions WHERE type_name = ? AND body = ? ORDER BY id LIMIT 1"
+        with self._connection.transaction() as database:
+            known = database.execute(statement, (stored.type_name, stored.body)).fetchone()
+            if known is not None:
+                return _from_row(known)
+            _insert(database, stored)
+        return stored
+
+    def get(self, subscription_id: UUID) -> StoredSubscription:
+        """Return one, or raise SubscriptionNotFoundError."""
+        key = uuid_bytes(subscription_id, "a subscription id")
+        rows = self._connection.rows(f"SELECT {_COLUMNS} FROM subscriptions WHERE id = ?", (key,))
+        if not rows:
+            raise SubscriptionNotFoundError(f"there is no subscription {subscription_id}")
+        return _from_row(rows[0])
+
+    def remove(self, subscription_id: UUID) -> bool:
+        """Forget one; False if it is not there."""
+        key = uuid_bytes(subscription_id, "a subscription id")
+        with self._connection.transaction() as database:
+            removed = database.execute("DELETE FROM subscriptions WHERE id = ?", (key,)).rowcount > 0
+            if removed:
+                database.execute(_CHANGED)
+        return removed
+
+    def search(self, page_id: str | None = None, limit: int = 100) -> Page[StoredSubscription]:
+        """Return a page, oldest first."""
+        check_limit(limit)
+        after = b"" if page_id is None else _key(page_id)
+        statement = f"SELECT {_COLUMNS} FROM subscriptions WHERE id > ? ORDER BY id LIMIT ?"
+        return page_of(self._connection.rows(statement, (after, limit + 1)), limit, _KIND, _from_row)
+
+    def all(self) -> Sequence[StoredSubscription]:
+        """Return all of them, oldest first."""
+        return [_from_row(row) for row in self._connection.rows(f"SELECT {_COLUMNS} FROM subscriptions ORDER BY id")]
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return int(self._connection.rows("SELECT COUNT(*) FROM subscriptions")[0][0])
+
+    def version(self) -> int:
+        """Return a number that grows with every change, by whichever process."""
+        return int(self._connection.rows("SELECT value FROM counters WHERE name = 'subscriptions_version'")[0][0])
+
+
+def _key(page_id: str) -> bytes:
+    try:
+        return bytes.fromhex(str(decode_page_id(_KIND, page_id)))
+    except InvalidArgumentError:
+        raise
+    except ValueError as exc:
+        raise InvalidArgumentError("this page_id was not made by search_subscriptions") from exc
+
+
+def _insert(database: sqlite3.Connection, stored: StoredSubscription) -> None:
+    database.execute(
+        _INSERT,
+        (
+            stored.id.bytes,
+            stored.type_name,
+            stored.body,
+            stored.from_index,
+            stored.explicit_start,
+            to_microseconds(stored.created_at),
+            stored.worker_id.bytes,
+        ),
+    )
+    database.execute(_CHANGED)
+
+
+def _from_row(row: tuple[Any, ...]) -> StoredSubscription:
+    key, type_name, body, from_index, explicit_start, created_at, worker_id = row
+    return StoredSubscription(
+        id=UUID(bytes=key),
+        type_name=type_name,
+        body=body,
+        from_index=from_index,
+        explicit_start=bool(explicit_start),
+        created_at=from_microseconds(created_at),
+        worker_id=UUID(bytes=worker_id),
+    )
