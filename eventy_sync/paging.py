@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
+from typing import Union
 
 import msgspec
 
@@ -32,7 +33,7 @@ def decode_page_id(kind: str, page_id: str) -> str | int:
         if not isinstance(page_id, str) or len(page_id) > _MAX_TEXT:
             raise ValueError
         text = urlsafe_b64decode(page_id.encode("ascii") + b"=" * (-len(page_id) % 4))
-        found_kind, key = msgspec.json.decode(text, type=tuple[str, "str | int"])
+        found_kind, key = msgspec.json.decode(text, type=tuple[str, Union[str, int]])
     except (ValueError, msgspec.MsgspecError) as exc:
         raise InvalidArgumentError("this page_id was not made by this library: pass a page's next_page_id") from exc
     if found_kind != kind:

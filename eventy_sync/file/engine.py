@@ -6,7 +6,6 @@ An engine is made at open, dropped at close, and made anew in the child of a for
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -75,7 +74,3 @@ class Engine(Generic[T]):
             logger.warning("claims not given back, they will expire: %s", exc)
         self.store.close()
         self.log.close()
-
-    def remaining(self, deadline: float | None) -> float | None:
-        """Return the seconds to a monotonic deadline; None is no deadline."""
-        return None if deadline is None else max(0.0, deadline - time.monotonic())

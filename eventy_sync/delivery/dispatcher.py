@@ -1,0 +1,242 @@
+"""The dispatcher: the delivery threads and the log watcher of one open queue.
+
+Whoever subscribes makes this process one that delivers; from then on it also runs the stored
+subscriptions of others whose classes it has.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from eventy_sync.delivery.delivery_thread import DeliveryThread, Handler
+from eventy_sync.delivery.log_watcher import LogWatcher
+from eventy_sync.errors import EventyError, InvalidArgumentError
+from eventy_sync.event_queue import EventQueue
+from eventy_sync.models import QueueEvent, Subscription
+from eventy_sync.storage.log import EventLog, StoredRecord
+from eventy_sync.storage.state import StateStore, StoredSubscription
+from eventy_sync.subscribers import Subscriber, decode_subscriber
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Dispatcher(Generic[T]):
+    """Thread safe.  Lock order: `_changed` before the watcher's own lock; no handler runs under either."""
+
+    def __init__(
+        self,
+        *,
+        queue: EventQueue[T],
+        queue_name: str,
+        worker_id: UUID,
+        log: EventLog,
+        store: StateStore,
+        decode: Callable[[StoredRecord], QueueEvent[T]],
+    ) -> None:
+        # fixed after construction
+        self._queue, self._queue_name, self._worker_id = queue, queue_name, worker_id
+        self._log, self._store, self._decode = log, store, decode
+        self._opened_tail = log.tail()
+        self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick)
+        self._changed = threading.Condition()
+        # guarded by _changed
+        self._threads: dict[UUID, DeliveryThread] = {}
+        self._subscriptions: dict[UUID, Subscription[Any]] = {}
+        self._unknown: set[UUID] = set()  # stored ones whose class is not here: said once
+        self._running = 0
+        self._is_stopping = False
+        self._on_ended: Callable[[], None] | None = None
+        self._ended_corrupt = self._ended_lost = 0
+        # watcher thread only, but for the first look
+        self._versions = (-1, -1)
+
+    # -- subscriptions ---------------------------------------------------------------------------------------
+
+    def start(self, subscription: Subscription[Any]) -> None:
+        """Deliver to this subscription, from its start on."""
+        self._start(subscription)
+        self._watcher.start()
+
+    def _start(self, subscription: Subscription[Any]) -> None:
+        with self._changed:
+            if self._is_stopping or subscription.id in self._threads:
+                return
+            thread = self._make_thread(subscription)
+            self._threads[subscription.id] = thread
+            self._subscriptions[subscription.id] = subscription
+            self._running += 1
+            thread.start()
+
+    def _make_thread(self, subscription: Subscription[Any]) -> DeliveryThread:
+        return DeliveryThread(
+            name=f"eventy-{self._queue_name}-delivery-{subscription.id.hex[-6:]}",
+            subscription_id=subscription.id,
+            worker_id=self._worker_id,
+            handler=self._handler_of(subscription.subscriber),
+            reader=self._log.reader(subscription.from_index),
+            watcher=self._watcher,
+            decode=self._decode,
+            store_results=self._store.results.add_many,
+            on_progress=self._progressed,
+            on_end=self._thread_ended,
+        )
+
+    def _handler_of(self, subscriber: Any) -> Handler:
+        if isinstance(subscriber, Subscriber):
+            return functools.partial(_call_subscriber, subscriber, self._queue)
+        handler: Handler = subscriber
+        return handler
+
+    def unsubscribe(self, subscription_id: UUID) -> bool:
+        """End a subscription of this process and wait for its handler, unless called from there."""
+        with self._changed:
+            thread = self._threads.pop(subscription_id, None)
+            self._subscriptions.pop(subscription_id, None)
+            if thread is not None:
+                self._ended_corrupt += thread.corrupt_records
+                self._ended_lost += thread.lost_events
+        if thread is None:
+            return False
+        thread.stop()
+        thread.join(None)
+        return True
+
+    def subscriptions(self) -> list[Subscription[Any]]:
+        """Return the subscriptions that this process runs."""
+        with self._changed:
+            return list(self._subscriptions.values())
+
+    # -- stored subscriptions of others ------------------------------------------------------------------------
+
+    def sync_stored(self) -> None:
+        """Start the stored subscriptions that are new and end those that were removed; this process delivers now."""
+        self._watcher.start()
+        self._sync_stored()
+
+    def _tick(self) -> None:
+        data_version = self._store.data_version()
+        if data_version != self._versions[0]:
+            version = self._store.subscriptions.version()
+            if version != self._versions[1]:
+                self._sync_stored()
+            self._versions = (data_version, version)
+
+    def _sync_stored(self) -> None:
+        stored = {each.id: each for each in self._store.subscriptions.all()}
+        for each in stored.values():
+            self._start_stored(each)
+        for subscription in self.subscriptions():
+            if subscription.stored and subscription.id not in stored:
+                self.unsubscribe(subscription.id)
+
+    def _start_stored(self, stored: StoredSubscription) -> None:
+        with self._changed:
+            if stored.id in self._threads or stored.id in self._unknown:
+                return
+        try:
+            subscriber = decode_subscriber(stored.type_name, stored.body)
+        except InvalidArgumentError as exc:
+            self._pass_over(stored, str(exc))
+            return
+        if subscriber is None:
+            self._pass_over(stored, "its class is not imported here")
+            return
+        start = stored.from_index if stored.explicit_start else max(stored.from_index, self._opened_tail + 1)
+        start = max(start, self._log.oldest())
+        self._start(Subscription(stored.id, subscriber, stored.created_at, start, stored=True))
+
+    def _pass_over(self, stored: StoredSubscription, reason: str) -> None:
+        self._unknown.add(stored.id)
+        logger.warning("stored subscriber not run: type=%r reason=%s", stored.type_name, reason)
+
+    # -- waiting -----------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Say that this process has published."""
+        self._watcher.wake()
+
+    def wait_beyond(self, event_id: int, timeout_seconds: float | None) -> bool:
+        """Wait until the log goes beyond this id; False if it does not in that time, or the queue closes."""
+        return self._watcher.wait_beyond(event_id, timeout_seconds)
+
+    def wait_until_idle(self, timeout_seconds: float | None) -> bool:
+        """Wait until every subscription has handled what is in the log now, and its results are stored."""
+        tail = self._log.tail()
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_stopping or self._has_handled_locked(tail), timeout_seconds)
+
+    def _has_handled_locked(self, tail: int) -> bool:
+        return all(thread.idle_id >= tail for thread in self._threads.values())
+
+    def _progressed(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def stop(self, deadline: float | None, on_ended: Callable[[], None]) -> bool:
+        """Stop taking events, let handlers finish until the monotonic deadline, then call `on_ended` once.
+
+        Called from a handler, this waits for the others only; `on_ended` then runs when that handler ends.
+        """
+        with self._changed:
+            self._is_stopping = True
+            self._on_ended = on_ended
+            threads = list(self._threads.values())
+            self._changed.notify_all()
+        for thread in threads:
+            thread.stop()
+        self._watcher.stop()
+        self._watcher.join()
+        ended = [thread.join(_remaining(deadline)) for thread in threads]
+        if any(thread.is_current() for thread in threads):
+            return True  # its own end calls on_ended
+        self._call_on_ended()
+        return all(ended)
+
+    def _thread_ended(self) -> None:
+        with self._changed:
+            self._running -= 1
+            is_last = self._running == 0 and self._is_stopping
+            self._changed.notify_all()
+        if is_last:
+            try:
+                self._call_on_ended()
+            except EventyError as exc:
+                logger.error("closing after the last handler failed: %s", exc)
+
+    def _call_on_ended(self) -> None:
+        with self._changed:
+            on_ended, self._on_ended = self._on_ended, None
+        if on_ended is not None:
+            on_ended()
+
+    # -- health --------------------------------------------------------------------------------------------------
+
+    @property
+    def corrupt_records(self) -> int:
+        """How many damages delivery in this process has come upon."""
+        with self._changed:
+            return self._ended_corrupt + max((each.corrupt_records for each in self._threads.values()), default=0)
+
+    @property
+    def gaps(self) -> int:
+        """How many events delivery in this process found lost."""
+        with self._changed:
+            return self._ended_lost + max((each.lost_events for each in self._threads.values()), default=0)
+
+
+def _call_subscriber(subscriber: Subscriber[T], queue: EventQueue[T], event: QueueEvent[T]) -> str | None:
+    return subscriber.on_event(event, queue)
+
+
+def _remaining(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

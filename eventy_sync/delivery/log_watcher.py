@@ -1,0 +1,103 @@
+"""The log watcher: one thread a process that looks at the log's end and wakes whoever waits for more.
+
+It looks often while things happen and seldom while they do not: a tenth of the time since the last
+event, within bounds.  A look is one system call.  Publishing in this process wakes it at once, where
+anybody waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from eventy_sync.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+FASTEST_SECONDS = 0.0005
+SLOWEST_SECONDS = 0.02
+IDLE_SHARE = 0.1
+TICK_SECONDS = 0.5
+ERROR_PAUSE_SECONDS = 1.0
+
+
+class LogWatcher:
+    """Watches one log.  Thread safe."""
+
+    def __init__(self, name: str, tail: Callable[[], int], on_tick: Callable[[], None]) -> None:
+        self._name, self._read_tail, self._on_tick = name, tail, on_tick
+        self._hint = threading.Event()
+        self._stopping = False
+        self._grown = threading.Condition()
+        # guarded by _grown
+        self._tail = 0
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread unless it runs."""
+        with self._grown:
+            if self._thread is None and not self._stopping:
+                self._tail = self._read_tail()
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end.  Returns at once; whoever waits is woken."""
+        self._stopping = True
+        self._hint.set()
+        with self._grown:
+            self._grown.notify_all()
+
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def wake(self) -> None:
+        """Say that this process has published.  Costs next to nothing where nobody watches."""
+        if self._thread is not None:
+            self._hint.set()
+
+    def wake_waiters(self) -> None:
+        """Make whoever waits look at what it waits for."""
+        with self._grown:
+            self._grown.notify_all()
+
+    def wait_beyond(self, event_id: int, timeout_seconds: float | None, until: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until the log goes beyond this id, `until` holds or the watcher stops; say whether the log does."""
+        self.start()
+        with self._grown:
+            self._grown.wait_for(lambda: self._tail > event_id or self._stopping or until(), timeout_seconds)
+            return self._tail > event_id
+
+    def _run(self) -> None:
+        changed_at = ticked_at = time.monotonic()
+        failing = False
+        while not self._stopping:
+            now = time.monotonic()
+            try:
+                if self._look():
+                    changed_at = now
+                if now - ticked_at >= TICK_SECONDS:
+                    ticked_at = now
+                    self._on_tick()
+                failing = False
+            except StorageError as exc:
+                if not failing and not self._stopping:
+                    logger.error("the log cannot be watched, trying again: %s", exc)
+                failing = True
+            pause_seconds = min(max((now - changed_at) * IDLE_SHARE, FASTEST_SECONDS), SLOWEST_SECONDS)
+            self._hint.wait(ERROR_PAUSE_SECONDS if failing else pause_seconds)
+            self._hint.clear()
+
+    def _look(self) -> bool:
+        tail = self._read_tail()
+        if tail == self._tail:
+            return False
+        with self._grown:
+            self._tail = tail
+            self._grown.notify_all()
+        return True

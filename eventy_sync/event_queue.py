@@ -1,0 +1,350 @@
+"""`EventQueue`: what every queue can do, wherever its events are kept.
+
+Methods are thread safe and may be called inside ``with queue:`` only; before and after they raise
+`QueueClosedError`.  Whatever touches the disk may raise `StorageError`.  Filters of the ``__gte``,
+``__lte`` and ``__eq`` kind take part only when given; times are aware datetimes.  A batch has None for
+what is not there.  A page costs what is on it, however long the history; `limit` is 1 to 10 000.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
+
+T = TypeVar("T")
+Q = TypeVar("Q", bound="EventQueue[Any]")
+
+
+class ClaimHandle(Protocol):
+    """A claim for the length of a ``with`` block: renewed in the background, given back at the end."""
+
+    @property
+    def acquired(self) -> bool:
+        """Whether this worker got the claim."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether it can no longer be relied on; true a little before its time is over."""
+
+    @property
+    def token(self) -> int | None:
+        """The fencing token, None if the claim was not acquired."""
+
+    def keep(self, ttl_seconds: float) -> None:
+        """Leave the claim standing for so long after the block, as a mark that something was done."""
+
+    def __enter__(self) -> ClaimHandle: ...
+    def __exit__(self, *exc_info: Any) -> None: ...
+
+
+class EventQueue(ABC, Generic[T]):
+    """A durable queue of events with payloads of one type."""
+
+    # -- open and close --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def open(self) -> None:
+        """Open the queue, as ``with queue:`` does.  Does nothing if it is open.
+
+        Raises:
+            QueueFormatError: the directory holds something else, or a later format.
+            StorageError: it cannot be opened.
+        """
+
+    @abstractmethod
+    def close(self, timeout: float | None = 30.0) -> None:
+        """Close the queue: refuse publishes, let handlers finish for `timeout` seconds, give claims back.
+
+        May be called twice, from any thread, and from a handler.  None waits without end.
+
+        Raises:
+            StorageError: what was published last could not be synced to the disk.
+        """
+
+    @abstractmethod
+    def __enter__(self: Q) -> Q:
+        """Open the queue.  Blocks may be nested, in any threads; the queue closes after the last."""
+
+    @abstractmethod
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the queue if this is the last block."""
+
+    # -- who we are ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def get_worker_id(self) -> UUID:
+        """Return this worker's id; it stands in claims and results.  May be called on a closed queue."""
+
+    @abstractmethod
+    def get_payload_type(self) -> Any:
+        """Return the type of the payloads.  May be called on a closed queue."""
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def publish(self, payload: T) -> QueueEvent[T]:
+        """Append an event, and return it when it is as safe as the queue's durability says.
+
+        Raises:
+            InvalidPayloadError: the payload is not of the queue's type, too large or too deep.
+            StorageError: it could not be written; nothing was.
+        """
+
+    @abstractmethod
+    def publish_many(self, payloads: Iterable[T]) -> list[QueueEvent[T]]:
+        """Append several events at once: all of them or none.  Their ids follow each other.
+
+        Raises:
+            InvalidPayloadError: one of the payloads is not valid.
+            StorageError: they could not be written; nothing was.
+        """
+
+    @abstractmethod
+    def get_event(self, event_id: int) -> QueueEvent[T]:
+        """Return one event.
+
+        Raises:
+            EventNotFoundError: there is none yet; EventExpiredError: retention has dropped it.
+            CorruptRecordError: it was there and cannot be read any more.
+        """
+
+    @abstractmethod
+    def batch_get_events(self, event_ids: Sequence[int]) -> list[QueueEvent[T] | None]:
+        """Return events in the order of their ids, None for those that are not there.
+
+        Raises:
+            CorruptRecordError: one of them cannot be read any more.
+        """
+
+    @abstractmethod
+    def search_events(
+        self,
+        page_id: str | None = None,
+        limit: int = 100,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> Page[QueueEvent[T]]:
+        """Return a page of events, oldest first.  Damaged records are passed over."""
+
+    @abstractmethod
+    def count_events(self, created_at__gte: datetime | None = None, created_at__lte: datetime | None = None) -> int:
+        """Return how many events there are, by their ids: damaged ones count."""
+
+    @abstractmethod
+    def iter_events(
+        self, from_index: int = 1, follow: bool = False, timeout: float | None = None
+    ) -> Iterator[QueueEvent[T]]:
+        """Yield events in order, from id `from_index` on, up to those that are there at the call.
+
+        With `follow` go on as they come, and end when none has come for `timeout` seconds (None: never).
+
+        Raises:
+            EventExpiredError: retention has dropped the first of them.
+            CorruptRecordError: a record cannot be read; iterate again from behind its `last_id` to go on.
+        """
+
+    # -- subscriptions ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def subscribe(
+        self, subscriber: Any, check_subscriber_unique: bool = False, from_index: int | None = None
+    ) -> Subscription[Any]:
+        """Have the subscriber run on every event from now on, or from id `from_index` on.
+
+        A callable is called with the event, in this process only.  A `Subscriber` is called as
+        ``on_event(event, event_queue)``; one that is a dataclass, pydantic model or msgspec struct is
+        stored, and every worker that has its class imported runs it.  Events come in id order, one at a
+        time for each subscriber, each at least once.
+
+        With `check_subscriber_unique` an equal subscriber that is there already is returned instead.
+
+        Raises:
+            EventExpiredError: retention has dropped event `from_index`.
+            InvalidArgumentError: it is no subscriber, or `from_index` no event id.
+        """
+
+    @abstractmethod
+    def subscriber(self, handler: Any = None, *, from_index: int | None = None) -> Any:
+        """Decorate a function to be subscribed whenever the queue opens, at once if it is open.
+
+        Use it as ``@queue.subscriber`` or ``@queue.subscriber(from_index=1)``.
+        """
+
+    @abstractmethod
+    def unsubscribe(self, subscriber_id: UUID) -> bool:
+        """End a subscription, a stored one in every worker; False if there is none of this id."""
+
+    @abstractmethod
+    def get_subscriber(self, subscriber_id: UUID) -> Any:
+        """Return the subscriber of a subscription; None if it is stored and its class not imported here.
+
+        Raises:
+            SubscriptionNotFoundError: there is none of this id.
+        """
+
+    @abstractmethod
+    def batch_get_subscriptions(self, subscriber_ids: Sequence[UUID]) -> list[Subscription[Any] | None]:
+        """Return subscriptions in the order of their ids."""
+
+    @abstractmethod
+    def search_subscriptions(self, page_id: str | None = None, limit: int = 100) -> Page[Subscription[Any]]:
+        """Return a page of the stored subscriptions and this process's own, oldest first."""
+
+    @abstractmethod
+    def count_subscriptions(self) -> int:
+        """Return how many stored subscriptions and subscriptions of this process there are."""
+
+    # -- results ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def get_result(self, result_id: UUID) -> EventResult:
+        """Return one result.
+
+        Raises:
+            ResultNotFoundError: there is none of this id.
+        """
+
+    @abstractmethod
+    def batch_get_results(self, result_ids: Sequence[UUID]) -> list[EventResult | None]:
+        """Return results in the order of their ids."""
+
+    @abstractmethod
+    def search_results(
+        self,
+        page_id: str | None = None,
+        limit: int = 100,
+        event_id__eq: int | None = None,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> Page[EventResult]:
+        """Return a page of results, oldest first."""
+
+    @abstractmethod
+    def count_results(
+        self,
+        event_id__eq: int | None = None,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> int:
+        """Return how many results there are."""
+
+    @abstractmethod
+    def wait_for_result(self, event_id: int, timeout: float | None = None) -> EventResult:
+        """Return the first result of an event, waiting up to `timeout` seconds for it (None: without end).
+
+        Raises:
+            ResultNotFoundError: there was none in that time.
+        """
+
+    # -- claims ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def create_claim(self, claim_id: str, data: Any = None, *, ttl_seconds: float | None = None) -> bool:
+        """Take a claim; False if somebody holds it, this worker included.
+
+        `data` is plain JSON values, for others to see.  The claim ends after `ttl_seconds`, the queue's
+        `claim_expiration_seconds` unless given, when it is not renewed.
+
+        Raises:
+            InvalidArgumentError: the id, the data or the time is not valid.
+        """
+
+    @abstractmethod
+    def claim(self, claim_id: str, data: Any = None, *, ttl_seconds: float | None = None) -> ClaimHandle:
+        """Hold a claim for the length of a ``with`` block, renewed in the background.
+
+        ::
+
+            with queue.claim("nightly-report") as claim:
+                if claim.acquired:
+                    build_report(fence=claim.token)
+        """
+
+    @abstractmethod
+    def renew_claim(self, claim_id: str, *, ttl_seconds: float | None = None) -> Claim:
+        """Let a claim of this worker last its whole time from now.
+
+        Raises:
+            ClaimLostError: this worker does not hold it.
+        """
+
+    @abstractmethod
+    def release_claim(self, claim_id: str) -> bool:
+        """Give a claim back; False if this worker does not hold it."""
+
+    @abstractmethod
+    def get_claim(self, claim_id: str) -> Claim:
+        """Return a claim that somebody holds.
+
+        Raises:
+            ClaimNotFoundError: nobody does.
+        """
+
+    @abstractmethod
+    def batch_get_claims(self, claim_ids: Sequence[str]) -> list[Claim | None]:
+        """Return claims in the order of their ids, None for what nobody holds."""
+
+    @abstractmethod
+    def search_claims(
+        self,
+        page_id: str | None = None,
+        limit: int = 100,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> Page[Claim]:
+        """Return a page of the claims that are held, by id."""
+
+    @abstractmethod
+    def count_claims(
+        self,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> int:
+        """Return how many claims are held."""
+
+    # -- running and looking after it ------------------------------------------------------------------------
+
+    @abstractmethod
+    def run(self) -> None:
+        """Deliver until SIGINT or SIGTERM: the first lets handlers finish, a second ends at once.
+
+        Opens the queue if need be.  For the main thread, which alone receives signals.
+        """
+
+    @abstractmethod
+    def wait_until_idle(self, timeout: float | None = None) -> bool:
+        """Wait until this process's subscribers have handled all that is in the log at the call.
+
+        Returns False if `timeout` seconds went by first.
+        """
+
+    @abstractmethod
+    def request_resync(self) -> None:
+        """Look at once for what other workers changed, stored subscriptions included, and start those here."""
+
+    @abstractmethod
+    def health(self) -> dict[str, Any]:
+        """Return how the queue is: mode, reason, tail, worker_id, root_id, gaps, corrupt_records.
+
+        `gaps` and `corrupt_records` count the events that delivery in this process found lost.
+        """
+
+    @abstractmethod
+    def stats(self) -> dict[str, Any]:
+        """Return counts and sizes: events, oldest, tail, size_bytes, segments, subscriptions, results, claims."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget all events, results, claims and subscriptions.
+
+        Ids and fencing tokens go on from where they were, so that nothing new is taken for something old.
+        """
