@@ -41,7 +41,9 @@ def _from_environment() -> QueueManager:
     if root_dir := os.environ.get("EVENTY_ROOT_DIR"):
         serializer = os.environ.get("EVENTY_SERIALIZER", "json")
         return FileQueueManager(root_dir, {"event_serializer": serializer})
-    raise InvalidArgumentError("set EVENTY_ROOT_DIR to a directory for the queues, or EVENTY_QUEUE_MANAGER to module:Class")
+    raise InvalidArgumentError(
+        "set EVENTY_ROOT_DIR to a directory for the queues, or EVENTY_QUEUE_MANAGER to module:Class"
+    )
 
 
 def _load(target: str) -> QueueManager:

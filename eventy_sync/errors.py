@@ -85,7 +85,9 @@ class CorruptRecordError(StorageError):
         self.first_id, self.last_id = first_id, last_id
 
     def __str__(self) -> str:
-        events = f"event {self.first_id}" if self.first_id == self.last_id else f"events {self.first_id} to {self.last_id}"
+        events = (
+            f"event {self.first_id}" if self.first_id == self.last_id else f"events {self.first_id} to {self.last_id}"
+        )
         return f"{self.segment}: corrupt record at byte {self.position} ({events}): {self.reason}"
 
 

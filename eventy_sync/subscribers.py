@@ -27,7 +27,7 @@ REMEMBER_SECONDS = 86_400.0
 
 
 class Subscriber(Generic[T]):
-    """Derive from this to make a subscriber; make it a dataclass, pydantic model or msgspec struct to have it stored."""
+    """Derive from this to make a subscriber; a dataclass, pydantic model or msgspec struct is stored."""
 
     def on_event(self, event: QueueEvent[T], event_queue: EventQueue[T]) -> str | None:
         """Handle one event.  A text that is returned becomes the result's details; an exception makes it a failure."""
@@ -138,7 +138,11 @@ def _build(cls: type[Subscriber[Any]], fields: dict[str, Any]) -> Subscriber[Any
         built: Subscriber[Any] = validate({**fields, **nested})
         return built
     hints = _hints(cls)
-    plain = {name: msgspec.convert(value, hints.get(name, Any), strict=False) for name, value in fields.items() if name not in nested}
+    plain = {
+        name: msgspec.convert(value, hints.get(name, Any), strict=False)
+        for name, value in fields.items()
+        if name not in nested
+    }
     return cls(**plain, **nested)
 
 

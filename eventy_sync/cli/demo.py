@@ -42,7 +42,9 @@ class Course:
 
 
 @click.command(epilog="Example: eventy-sync demo --keep /tmp/eventy-demo")
-@click.option("--keep", type=click.Path(path_type=Path), show_envvar=True, help="Leave the queues in this new directory.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), show_envvar=True, help="Leave the queues in this new directory."
+)
 def demo(keep: Path | None) -> None:
     """Publish an access log, share it among worker processes, kill one, and show that nothing is lost."""
     directory = keep or Path(tempfile.mkdtemp(prefix="eventy-demo-"))
@@ -54,7 +56,9 @@ def demo(keep: Path | None) -> None:
         if keep is None:
             shutil.rmtree(directory, ignore_errors=True)
     if keep is not None:
-        click.echo(f"look at it: eventy-sync tail --root-dir {keep / 'lines'}; cut -c10- {keep / 'reports/events'}/*.log")
+        click.echo(
+            f"look at it: eventy-sync tail --root-dir {keep / 'lines'}; cut -c10- {keep / 'reports/events'}/*.log"
+        )
 
 
 def _run(directory: Path) -> None:
@@ -133,15 +137,16 @@ def _summarize(
         workers[report["worker"]] += report["lines"]
     expected = Counter(parse_line(line) for line in lines)
     repeated = reports.count_events() - len(by_batch)
+    rate = len(lines) / publish_seconds
     click.echo()
-    click.echo(f"published      {len(lines)} lines in {publish_seconds:.2f} s: {len(lines) / publish_seconds:,.0f} a second, one by one")
-    click.echo(f"killed         one worker of two, with -9, after {course.killed_after} of {len(by_batch)} batches; another took its place")
-    for number, (worker, count) in enumerate(sorted(workers.items(), key=lambda each: -each[1]), 1):
-        click.echo(f"worker {number}       {count} lines ({worker})")
-    click.echo(f"handled        {sum(workers.values())} lines in {course.seconds:.1f} s, a dead worker's claim being free after {CLAIM_SECONDS} s")
-    click.echo("answers        " + ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items())))
-    click.echo(f"batches        {len(by_batch)} reported, {repeated} of them twice")
-    click.echo(f"on disk        {size_text(queue.stats()['size_bytes'])} of events, {len(queue.verify().damages)} of them damaged")
+    click.echo(f"published   {len(lines)} lines in {publish_seconds:.2f} s: {rate:,.0f} a second, one by one")
+    click.echo(f"killed      one of two workers, with -9, after {course.killed_after} of {len(by_batch)} batches")
+    for worker, count in workers.most_common():
+        click.echo(f"worked      {count} lines by worker {worker}")
+    click.echo(f"took        {course.seconds:.1f} s; a dead worker's claim is free after {CLAIM_SECONDS} s")
+    click.echo("answers     " + ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items())))
+    click.echo(f"reports     {len(by_batch)} batches, {repeated} of them reported twice")
+    click.echo(f"on disk     {size_text(queue.stats()['size_bytes'])}, {len(queue.verify().damages)} damaged records")
     if statuses != expected or sum(workers.values()) != len(lines):
         raise StorageError("the demo lost lines: this is a bug, please report it")
-    click.echo("lost           nothing: every line was handled, and the counts match the file's")
+    click.echo("lost        nothing: every line was handled, and the counts match the file's")

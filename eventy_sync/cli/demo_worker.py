@@ -36,7 +36,7 @@ def main() -> None:
         FileEventQueue[Any](directory / "reports", payload_type=dict) as reports,
     ):
         while not stopping.is_set() and (open_batches := _open_batches(queue, reports)):
-            if not any([_try_batch(queue, reports, batch, stopping) for batch in open_batches]):
+            if not sum(_try_batch(queue, reports, batch, stopping) for batch in open_batches):
                 stopping.wait(CLAIM_SECONDS / 10)  # the rest is in other hands
 
 
@@ -45,9 +45,7 @@ def _open_batches(queue: FileEventQueue[Any], reports: FileEventQueue[Any]) -> l
     return [batch for batch in range(-(-queue.count_events() // BATCH_EVENTS)) if batch not in done]
 
 
-def _try_batch(
-    queue: FileEventQueue[Any], reports: FileEventQueue[Any], batch: int, stopping: threading.Event
-) -> bool:
+def _try_batch(queue: FileEventQueue[Any], reports: FileEventQueue[Any], batch: int, stopping: threading.Event) -> bool:
     """Do one batch unless it is claimed, or was reported meanwhile; say whether it was done here."""
     with queue.claim(f"batch-{batch}") as claim:
         if stopping.is_set() or not claim.acquired or batch not in _open_batches(queue, reports):

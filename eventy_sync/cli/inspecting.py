@@ -29,7 +29,9 @@ _TIMES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
 @root_option
 @serializer_option
 @click.option("--follow", "-f", is_flag=True, show_envvar=True, help="Go on as events come; Ctrl-C ends it.")
-@click.option("--from", "from_id", type=click.IntRange(1), show_envvar=True, help="Begin at this event.  [default: the last ten]")
+@click.option(
+    "--from", "from_id", type=click.IntRange(1), show_envvar=True, help="Begin at this event.  [default: the last ten]"
+)
 @json_option
 def tail(root_dir: Path, serializer: str, follow: bool, from_id: int | None, as_json: bool) -> None:
     """Print the last events, or all from one on."""
@@ -126,14 +128,22 @@ def _echo_result(result: EventResult) -> None:
     outcome = "ok" if result.success else "FAILED"
     details = (result.details or "").strip().splitlines()
     last_line = details[-1] if details else ""
-    click.echo(f"event {result.event_id}  {outcome}  {result.created_at.astimezone():%Y-%m-%d %H:%M:%S}  {last_line}".rstrip())
+    click.echo(
+        f"event {result.event_id}  {outcome}  {result.created_at.astimezone():%Y-%m-%d %H:%M:%S}  {last_line}".rstrip()
+    )
 
 
 def _echo_claim(claim: Claim) -> None:
-    click.echo(f"{claim.id!r}  worker {claim.worker_id}  token {claim.token}  until {claim.expires_at.astimezone():%H:%M:%S}")
+    click.echo(
+        f"{claim.id!r}  worker {claim.worker_id}  token {claim.token}  until {claim.expires_at.astimezone():%H:%M:%S}"
+    )
 
 
 def _echo_next(page: Page[Any], as_json: bool) -> None:
     if page.next_page_id is not None:
-        note = msgspec.json.encode({"next_page_id": page.next_page_id}).decode() if as_json else f"more: --page {page.next_page_id}"
+        note = (
+            msgspec.json.encode({"next_page_id": page.next_page_id}).decode()
+            if as_json
+            else f"more: --page {page.next_page_id}"
+        )
         click.echo(note, err=not as_json)

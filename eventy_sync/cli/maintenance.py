@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,19 +15,14 @@ DAMAGE_FOUND = 3
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Duration(click.ParamType):
-    """A length of time: a number and s, m, h, d or w."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Return the timedelta."""
-        if isinstance(value, timedelta):
-            return value
-        match = re.fullmatch(r"(\d{1,6})([smhdw])", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no duration; write a number and s, m, h, d or w, such as 7d", param, ctx)
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Read a length of time: a number and s, m, h, d or w."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no duration; write a number and s, m, h, d or w, such as 7d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 @click.command(epilog="Example: eventy-sync verify --root-dir orders || eventy-sync repair --root-dir orders")
@@ -60,9 +54,19 @@ def repair(root_dir: Path, as_json: bool) -> None:
 
 @click.command(epilog="Example: eventy-sync gc --root-dir orders --max-age 30d --dry-run")
 @root_option
-@click.option("--max-age", type=Duration(), show_envvar=True, help="Drop segments whose last event is older, such as 30d.")
-@click.option("--max-bytes", type=click.IntRange(1), show_envvar=True, help="Drop the oldest segments beyond this size.")
-@click.option("--max-events", type=click.IntRange(1), show_envvar=True, help="Drop the oldest segments beyond so many events.")
+@click.option(
+    "--max-age",
+    callback=_duration,
+    metavar="DURATION",
+    show_envvar=True,
+    help="Drop segments whose last event is older, such as 30d.",
+)
+@click.option(
+    "--max-bytes", type=click.IntRange(1), show_envvar=True, help="Drop the oldest segments beyond this size."
+)
+@click.option(
+    "--max-events", type=click.IntRange(1), show_envvar=True, help="Drop the oldest segments beyond so many events."
+)
 @click.option("--dry-run", is_flag=True, show_envvar=True, help="Say what would go; drop nothing.")
 @json_option
 def gc(
@@ -102,11 +106,17 @@ def _echo_verification(found: Verification, as_json: bool) -> None:
             }
             for each in found.damages
         ]
-        echo_json({"events": found.events, "segments": found.segments, "torn_bytes": found.torn_bytes, "damages": damages})
+        echo_json(
+            {"events": found.events, "segments": found.segments, "torn_bytes": found.torn_bytes, "damages": damages}
+        )
         return
     for damage in found.damages:
         click.echo(str(damage))
     if found.torn_bytes:
-        click.echo(f"{found.torn_bytes} bytes at the end were left by a writer that died; the next publish puts them aside")
+        click.echo(
+            f"{found.torn_bytes} bytes at the end were left by a writer that died; the next publish puts them aside"
+        )
     lost = sum(each.last_id - each.first_id + 1 for each in found.damages)
-    click.echo(f"{found.events} events in {found.segments} segments ({size_text(found.size_bytes)}), {lost} lost to damage")
+    click.echo(
+        f"{found.events} events in {found.segments} segments ({size_text(found.size_bytes)}), {lost} lost to damage"
+    )

@@ -28,15 +28,19 @@ serializer_option = click.option(
     default="json",
     envvar="EVENTY_SERIALIZER",
     show_envvar=True,
-    help='How payloads are stored: json, msgpack, or (only if you trust the directory) pickle.',
+    help="How payloads are stored: json, msgpack, or (only if you trust the directory) pickle.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, show_envvar=True, help="Print JSON, a line an item.")
 
 
 def paging_options(function: F) -> F:
     """Add the options of a command that prints a page."""
-    function = click.option("--page", "page_id", show_envvar=True, help="The next_page_id of the page before.")(function)
-    return click.option("--limit", default=20, show_envvar=True, type=click.IntRange(1, 10_000), help="How many.")(function)
+    function = click.option("--page", "page_id", show_envvar=True, help="The next_page_id of the page before.")(
+        function
+    )
+    return click.option("--limit", default=20, show_envvar=True, type=click.IntRange(1, 10_000), help="How many.")(
+        function
+    )
 
 
 def existing_queue(root_dir: Path, serializer: str = "json", **fields: Any) -> FileEventQueue[Any]:

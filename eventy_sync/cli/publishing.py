@@ -19,7 +19,7 @@ from eventy_sync.models import QueueEvent
 BATCH_EVENTS = 1000
 
 
-@click.command(epilog='Example: echo \'{"id": 7}\' | eventy-sync publish --root-dir orders')
+@click.command(epilog="Example: echo '{\"id\": 7}' | eventy-sync publish --root-dir orders")
 @click.argument("payload", required=False)
 @root_option
 @serializer_option
@@ -37,12 +37,16 @@ def publish(payload: str | None, root_dir: Path, serializer: str, durability: An
     The queue is made when it is not there.  At the first line that is no JSON the command stops
     and says which it was; the lines before it are published.
     """
-    with FileEventQueue[Any](root_dir, event_serializer=serializer, durability=durability) as queue:
+    with _queue(root_dir, serializer, durability) as queue:
         if payload is not None and payload != "-":
             first = last = queue.publish(_parse(payload.encode("utf-8", "surrogateescape"), "PAYLOAD")).id
         else:
             first, last = _publish_lines(queue, click.get_binary_stream("stdin"))
     _report(first, last, as_json)
+
+
+def _queue(root_dir: Path, serializer: str, durability: Any) -> FileEventQueue[Any]:
+    return FileEventQueue(root_dir, event_serializer=serializer, durability=durability)
 
 
 def _report(first: int, last: int, as_json: bool) -> None:
@@ -85,7 +89,9 @@ def _lines_with_progress(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     status = os.fstat(stream.fileno())
     length = status.st_size if stat.S_ISREG(status.st_mode) else None
     hidden = length is None or not click.get_text_stream("stderr").isatty()
-    with click.progressbar(length=length or 0, label="publishing", file=click.get_text_stream("stderr"), hidden=hidden) as bar:
+    with click.progressbar(
+        length=length or 0, label="publishing", file=click.get_text_stream("stderr"), hidden=hidden
+    ) as bar:
         for number, line in enumerate(stream, 1):
             bar.update(len(line))
             if line.strip():

@@ -45,5 +45,7 @@ def load_queue(target: str) -> EventQueue[Any]:
         raise click.ClickException(f"there is no module {module_name!r} here or on PYTHONPATH") from exc
     queue = getattr(module, variable, None)
     if not isinstance(queue, EventQueue):
-        raise click.ClickException(f"{target} is {'missing' if queue is None else 'not an event queue'}: name a variable that holds one")
+        raise click.ClickException(
+            f"{target} is {'missing' if queue is None else 'not an event queue'}: name a variable that holds one"
+        )
     return queue

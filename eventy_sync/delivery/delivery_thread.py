@@ -143,6 +143,7 @@ class DeliveryThread:
     def _attempt(self, event: QueueEvent[Any], attempt: int) -> float | None:
         """Run the handler once; return the seconds after which it wants to be run again, or None."""
         started = time.perf_counter()
+        text: str | None
         try:
             details = self._handler(event)
         except SkipEvent:

@@ -66,7 +66,9 @@ class LogWatcher:
         with self._grown:
             self._grown.notify_all()
 
-    def wait_beyond(self, event_id: int, timeout_seconds: float | None, until: Callable[[], bool] = lambda: False) -> bool:
+    def wait_beyond(
+        self, event_id: int, timeout_seconds: float | None, until: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Wait until the log goes beyond this id, `until` holds or the watcher stops; say whether the log does."""
         self.start()
         with self._grown:

@@ -31,9 +31,8 @@ class ResultBuffer:
         if not self._results:
             self._due_deadline = max(self._due_deadline, time.monotonic() + MAX_AGE_SECONDS)
         self._results.append(result)
-        if len(self._results) >= MAX_RESULTS or result.duration_seconds >= MAX_AGE_SECONDS:
-            self.flush()
-        elif time.monotonic() >= self._due_deadline:
+        is_full, is_slow = len(self._results) >= MAX_RESULTS, result.duration_seconds >= MAX_AGE_SECONDS
+        if is_full or is_slow or time.monotonic() >= self._due_deadline:
             self.flush()
 
     def flush(self, *, at_end: bool = False) -> bool:

@@ -58,7 +58,9 @@ class Claims:
         if token is not None:
             renewed = self._table.renew(claim_id, self._worker_id, token, self.ttl(ttl_seconds))
         if renewed is None:
-            raise ClaimLostError(f"this worker does not hold the claim {claim_id!r:.200}: it expired or was never taken")
+            raise ClaimLostError(
+                f"this worker does not hold the claim {claim_id!r:.200}: it expired or was never taken"
+            )
         return renewed
 
     def release(self, claim_id: str, token: int | None = None) -> bool:
@@ -85,7 +87,12 @@ class Claims:
         return self._table.batch_get(claim_ids)
 
     def search(
-        self, page_id: str | None, limit: int, worker_id: UUID | None, earliest: datetime | None, latest: datetime | None
+        self,
+        page_id: str | None,
+        limit: int,
+        worker_id: UUID | None,
+        earliest: datetime | None,
+        latest: datetime | None,
     ) -> Page[Claim]:
         """See `EventQueue.search_claims`."""
         return self._table.search(page_id, limit, worker_id, earliest, latest)

@@ -35,7 +35,7 @@ class Events(Generic[T]):
     def __init__(self, log: EventLog, serializer: Serializer, payload_type: Any) -> None:
         self._log, self._payload_type = log, payload_type
         self._encoding = serializer.encoding
-        codec: Codec[T] = serializer.bind(payload_type)
+        codec: Codec = serializer.bind(payload_type)
         self._encode, self._decode = codec.encode, codec.decode
         self._decoders: dict[str, Callable[[bytes], T]] = {serializer.encoding: codec.decode}
 
@@ -74,7 +74,7 @@ class Events(Generic[T]):
                 f"event {record.id} was written by the serializer {record.encoding!r}: "
                 "open the queue with that one as event_serializer to read it"
             )
-        codec: Codec[T] = get_serializer(record.encoding, self._payload_type).bind(self._payload_type)
+        codec: Codec = get_serializer(record.encoding, self._payload_type).bind(self._payload_type)
         return self._decoders.setdefault(record.encoding, codec.decode)
 
     def get(self, event_id: int) -> QueueEvent[T]:

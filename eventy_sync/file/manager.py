@@ -46,7 +46,7 @@ class FileQueueManager(QueueManager):
         with self._lock:
             if name in self._queues:
                 return
-            queue = FileEventQueue(Path(self.root_dir) / name, payload_type, **self.queue_options)
+            queue: FileEventQueue[Any] = FileEventQueue(Path(self.root_dir) / name, payload_type, **self.queue_options)
             if self._users:
                 queue.open()
             self._queues[name] = queue
@@ -61,7 +61,9 @@ class FileQueueManager(QueueManager):
         with self._lock:
             queue = self._queues.get(queue_name(payload_type))
         if queue is None:
-            raise InvalidArgumentError(f"no queue is registered for {payload_type!r:.200}: call register() with it first")
+            raise InvalidArgumentError(
+                f"no queue is registered for {payload_type!r:.200}: call register() with it first"
+            )
         return queue
 
     def get_queue_types(self) -> list[Any]:

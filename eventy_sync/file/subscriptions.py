@@ -40,7 +40,8 @@ def check_subscriber(subscriber: Any) -> None:
     """Refuse what can never be called with an event."""
     if not callable(subscriber) and not isinstance(subscriber, Subscriber):
         raise InvalidArgumentError(
-            f"a subscriber is a callable or a Subscriber, not {type(subscriber).__name__}: give a function that takes the event"
+            f"a subscriber is a callable or a Subscriber, not {type(subscriber).__name__}: "
+            "give a function that takes the event"
         )
     if isinstance(subscriber, type):
         raise InvalidArgumentError(f"subscribe an instance of {subscriber.__name__}, not the class itself")

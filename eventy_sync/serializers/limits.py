@@ -21,7 +21,8 @@ def check_size(body: bytes) -> None:
     """Raise InvalidPayloadError if the encoded payload is too large."""
     if len(body) > MAX_PAYLOAD_BYTES:
         raise InvalidPayloadError(
-            f"the payload takes {len(body)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed: store it elsewhere and publish where it is"
+            f"the payload takes {len(body)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed: "
+            "store it elsewhere and publish where it is"
         )
 
 

@@ -15,7 +15,14 @@ import msgspec
 from eventy_sync.errors import InvalidArgumentError, InvalidPayloadError
 from eventy_sync.serializers.base import Codec, Serializer
 from eventy_sync.serializers.limits import check_depth, check_json, check_size, too_deep
-from eventy_sync.serializers.payload_types import PLAIN_TYPES, accepted_classes, has_fields, is_any, type_name, wrong_type
+from eventy_sync.serializers.payload_types import (
+    PLAIN_TYPES,
+    accepted_classes,
+    has_fields,
+    is_any,
+    type_name,
+    wrong_type,
+)
 
 _ENCODING_ERRORS = (TypeError, ValueError, OverflowError, msgspec.MsgspecError)
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, ValueError)
@@ -91,7 +98,7 @@ def _bind(
         if classes is not None:
             if is_exact and type(payload) is not payload_type:
                 raise wrong_type(payload, payload_type)
-            if not isinstance(payload, classes) or (payload is True or payload is False) and bool not in classes:
+            if not isinstance(payload, classes) or ((payload is True or payload is False) and bool not in classes):
                 raise wrong_type(payload, payload_type)
         try:
             body = encode(payload)

@@ -34,7 +34,15 @@ class PickleSerializer(Serializer):
         def decode(body: bytes) -> Any:
             try:
                 payload = pickle.loads(body)
-            except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, TypeError, ValueError) as exc:
+            except (
+                pickle.UnpicklingError,
+                EOFError,
+                AttributeError,
+                ImportError,
+                IndexError,
+                TypeError,
+                ValueError,
+            ) as exc:
                 raise InvalidPayloadError(f"the stored payload cannot be unpickled: {type(exc).__name__}") from exc
             if classes is not None and not isinstance(payload, classes):
                 raise InvalidPayloadError(f"the stored payload is no {type_name(payload_type)}")

@@ -38,14 +38,18 @@ class PydanticSerializer(Serializer):
             except InvalidPayloadError:
                 raise
             except ValueError as exc:  # ValidationError and PydanticSerializationError are
-                raise InvalidPayloadError(f"the payload is no {type_name(payload_type)} that can be stored: {_reason(exc)}") from exc
+                raise InvalidPayloadError(
+                    f"the payload is no {type_name(payload_type)} that can be stored: {_reason(exc)}"
+                ) from exc
             return body
 
         def decode(body: bytes) -> Any:
             try:
                 return adapter.validate_json(body)
             except ValidationError as exc:
-                raise InvalidPayloadError(f"the stored payload is no {type_name(payload_type)}: {_reason(exc)}") from exc
+                raise InvalidPayloadError(
+                    f"the stored payload is no {type_name(payload_type)}: {_reason(exc)}"
+                ) from exc
 
         return Codec(encode, decode)
 

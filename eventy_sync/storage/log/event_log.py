@@ -61,7 +61,7 @@ class EventLog:
             durability=durability,
             segment_bytes=segment_bytes,
             clock=clock,
-            on_rotate=self._drop_expired,
+            on_rotate=self._drop_expired_locked,
         )
         self._group_commit = GroupCommit(self._writer.commit)
 
@@ -79,14 +79,14 @@ class EventLog:
         self._group_commit.append(batch)
         return batch.first_id, batch.at
 
-    def drop_expired(self, retention: Retention | None = None, *, dry_run: bool = False) -> list[SegmentSummary]:
-        """Drop the segments that retention (the log's own unless given) lets go, and return them.
+    def drop_expired(self, *, dry_run: bool = False) -> list[SegmentSummary]:
+        """Drop the segments that the log's retention lets go, and return them.
 
         Raises:
             StorageError: a file could not be removed.
         """
         with self._lock:
-            return self._drop_expired(retention, dry_run=dry_run)
+            return self._drop_expired_locked(dry_run)
 
     def drop_all(self) -> None:
         """Drop every event.  Ids go on from where they were.
@@ -105,12 +105,11 @@ class EventLog:
         with self._lock:
             yield
 
-    def _drop_expired(self, retention: Retention | None = None, *, dry_run: bool = False) -> list[SegmentSummary]:
-        retention = retention or self._retention
-        if retention is None:
+    def _drop_expired_locked(self, dry_run: bool = False) -> list[SegmentSummary]:
+        if self._retention is None:
             return []
         segments = [self._summary(first_id) for first_id in self._catalog.refresh()]
-        going = expired(segments, retention, self._clock())
+        going = expired(segments, self._retention, self._clock())
         if not dry_run:
             self._remove(going)
         return going

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from eventy_sync.errors import CorruptRecordError
 from eventy_sync.storage.files import storage_errors, write_whole
 from eventy_sync.storage.log.event_log import EventLog
-from eventy_sync.storage.log.layout import broken_path, first_id_of, segment_name
+from eventy_sync.storage.log.layout import broken_path, first_id_of
 from eventy_sync.storage.log.reader import Item
 from eventy_sync.storage.log.record import BadRecordError, StoredRecord, build, gap_fields, parse
 from eventy_sync.storage.log.segment import Segment, lines
@@ -95,7 +95,7 @@ def _repair_segment(log: EventLog, name: str, damages: list[CorruptRecordError])
 def _split(log: EventLog, name: str) -> tuple[list[tuple[StoredRecord, bytes]], bytes]:
     """Return a segment's good lines with their records, and all other bytes."""
     first_id = first_id_of(name)
-    assert first_id is not None and name == segment_name(first_id)
+    assert first_id is not None
     good: list[tuple[StoredRecord, bytes]] = []
     bad = bytearray()
     with Segment(log.directory, first_id) as segment, storage_errors("read", segment.path):

@@ -49,7 +49,7 @@ class LogWriter:
         durability: Durability,
         segment_bytes: int,
         clock: Callable[[], int] = now_microseconds,
-        on_rotate: Callable[[], None] = lambda: None,
+        on_rotate: Callable[[], object] = lambda: None,
     ) -> None:
         # fixed after construction
         self._directory, self._catalog, self._lock = directory, catalog, lock
@@ -150,7 +150,9 @@ class LogWriter:
         try:
             fd = open_file(path, os.O_RDWR | os.O_APPEND | create)
         except FileNotFoundError as exc:
-            raise StorageError(f"the segment {str(path)!r} was taken away while in use; run eventy-sync verify") from exc
+            raise StorageError(
+                f"the segment {str(path)!r} was taken away while in use; run eventy-sync verify"
+            ) from exc
         self._close_segment()
         self._fd, self._path, self._first_id = fd, path, first_id
         self._size, self._tail, self._last_at, self._sealed = 0, first_id - 1, 0, False
@@ -245,5 +247,7 @@ class LogWriter:
 
     def _refuse_from_now_on(self, exc: OSError) -> None:
         reason = exc.strerror or exc
-        self._poison = f"syncing {str(self._path)!r} failed ({reason}): events may be lost at a power cut; reopen the queue"
+        self._poison = (
+            f"syncing {str(self._path)!r} failed ({reason}): events may be lost at a power cut; reopen the queue"
+        )
         logger.error("sync failed, refusing appends: segment=%s error=%s", self._path.name, reason)

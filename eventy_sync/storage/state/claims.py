@@ -54,7 +54,9 @@ def check_ttl(ttl_seconds: float) -> float:
     """
     is_number = isinstance(ttl_seconds, (int, float)) and not isinstance(ttl_seconds, bool)
     if not is_number or not math.isfinite(ttl_seconds) or not 0 < ttl_seconds <= MAX_TTL_SECONDS:
-        raise InvalidArgumentError(f"a claim lasts a number of seconds above 0, ten years at most, not {ttl_seconds!r:.50}")
+        raise InvalidArgumentError(
+            f"a claim lasts a number of seconds above 0, ten years at most, not {ttl_seconds!r:.50}"
+        )
     return ttl_seconds
 
 

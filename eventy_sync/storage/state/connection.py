@@ -76,7 +76,7 @@ class Connection:
                 raise self._translated(exc) from exc
 
     def _translated(self, exc: sqlite3.Error) -> StorageError:
-        if isinstance(exc, sqlite3.DatabaseError) and "not a database" in str(exc) or "malformed" in str(exc):
+        if (isinstance(exc, sqlite3.DatabaseError) and "not a database" in str(exc)) or "malformed" in str(exc):
             return StorageError(
                 f"{str(self.path)!r} is damaged ({exc}): close the queue and move it away; "
                 "results, claims and subscriptions in it are lost, events are not"

@@ -53,11 +53,11 @@ class Where:
         return f"WHERE {' AND '.join(self._terms)}" if self._terms else ""
 
 
-def page_of(
-    rows: Sequence[tuple[Any, ...]], limit: int, kind: str, make: Callable[[tuple[Any, ...]], R]
-) -> Page[R]:
+def page_of(rows: Sequence[tuple[Any, ...]], limit: int, kind: str, make: Callable[[tuple[Any, ...]], R]) -> Page[R]:
     """Return the first `limit` of rows, of which one more was asked for; the first column is the key."""
     more = len(rows) > limit
-    key = rows[limit - 1][0] if more else None
-    text = key.hex() if isinstance(key, bytes) else key
-    return Page([make(row) for row in rows[:limit]], encode_page_id(kind, text) if more else None)
+    return Page([make(row) for row in rows[:limit]], encode_page_id(kind, _text(rows[limit - 1][0])) if more else None)
+
+
+def _text(key: str | bytes) -> str:
+    return key.hex() if isinstance(key, bytes) else key

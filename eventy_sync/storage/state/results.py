@@ -100,9 +100,7 @@ class ResultTable:
                 return deleted
 
 
-def _where(
-    event_id: int | None, worker_id: UUID | None, earliest: datetime | None, latest: datetime | None
-) -> Where:
+def _where(event_id: int | None, worker_id: UUID | None, earliest: datetime | None, latest: datetime | None) -> Where:
     where = Where()
     if event_id is not None:
         if not isinstance(event_id, int) or not 0 <= event_id <= _LARGEST_INT:
