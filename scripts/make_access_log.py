@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 LINES = 5000
 AGENTS = (
     "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Safari/605.1.15",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
     "Mozilla/5.0 (compatible; ExampleBot/2.1; +http://www.example.com/bot.html)",
     "curl/8.8.0",
@@ -46,7 +46,8 @@ def lines() -> list[str]:
         size = 0 if status == 304 else chance.randrange(180, 48_000)
         referer = "-" if chance.random() < 0.5 else f"https://shop.example.com{chance.choice(PATHS)}"
         made.append(
-            f'{client} - - [{at:%d/%b/%Y:%H:%M:%S %z}] "{method} {path} HTTP/1.1" {status} {size} "{referer}" "{agent_of[client]}"'
+            f'{client} - - [{at:%d/%b/%Y:%H:%M:%S %z}] "{method} {path} HTTP/1.1" {status} {size} '
+            f'"{referer}" "{agent_of[client]}"'
         )
     return made
 

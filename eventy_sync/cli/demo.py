@@ -29,6 +29,7 @@ from eventy_sync.file import FileEventQueue
 
 DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.02
+_WORKER = "from eventy_sync.cli.demo_worker import main; main()"
 
 
 @dataclass
@@ -123,7 +124,7 @@ def _replace_one(directory: Path, course: Course) -> None:
 
 
 def _start_worker(directory: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "eventy_sync.cli.demo_worker", str(directory)])
+    return subprocess.Popen([sys.executable, "-c", _WORKER, str(directory)])
 
 
 def _summarize(

@@ -23,7 +23,7 @@ WORK_SECONDS = 0.04
 
 def parse_line(line: str) -> str:
     """Return the HTTP status in one line of an access log, combined format."""
-    return line.rsplit('"', 5)[2].split()[0]
+    return line.rsplit('"', 5)[1].split()[0]
 
 
 def main() -> None:
@@ -66,7 +66,3 @@ def _try_batch(queue: FileEventQueue[Any], reports: FileEventQueue[Any], batch: 
             }
         )
         return True
-
-
-if __name__ == "__main__":
-    main()

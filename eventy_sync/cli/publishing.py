@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,7 +42,7 @@ def publish(payload: str | None, root_dir: Path, serializer: str, durability: An
         if payload is not None and payload != "-":
             first = last = queue.publish(_parse(payload.encode("utf-8", "surrogateescape"), "PAYLOAD")).id
         else:
-            first, last = _publish_lines(queue, click.get_binary_stream("stdin"))
+            first, last = _publish_lines(queue, sys.stdin.buffer)
     _report(first, last, as_json)
 
 
@@ -88,10 +89,8 @@ def _lines_with_progress(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Yield the number and text of each line that is not blank, with a bar where a terminal shows it."""
     status = os.fstat(stream.fileno())
     length = status.st_size if stat.S_ISREG(status.st_mode) else None
-    hidden = length is None or not click.get_text_stream("stderr").isatty()
-    with click.progressbar(
-        length=length or 0, label="publishing", file=click.get_text_stream("stderr"), hidden=hidden
-    ) as bar:
+    hidden = length is None or not sys.stderr.isatty()
+    with click.progressbar(length=length or 0, label="publishing", file=sys.stderr, hidden=hidden) as bar:
         for number, line in enumerate(stream, 1):
             bar.update(len(line))
             if line.strip():

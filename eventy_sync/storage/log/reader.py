@@ -19,7 +19,7 @@ from eventy_sync.errors import CorruptRecordError
 from eventy_sync.storage.log.catalog import Catalog
 from eventy_sync.storage.log.layout import segment_name
 from eventy_sync.storage.log.record import GAP_ENCODING, MAX_RECORD_BYTES, BadRecordError, StoredRecord, parse
-from eventy_sync.storage.log.segment import Segment, records
+from eventy_sync.storage.log.segment import Segment, read_end, records
 
 CHUNK_BYTES = 262_144
 
@@ -70,8 +70,10 @@ class LogReader:
         return self._position != before or bool(self._ready) or self._next_segment(segment)
 
     def _rewind(self, segment: Segment) -> None:
-        """Go back to the segment's beginning: what we read of it was taken back."""
-        self._position, self._expected = 0, min(self._expected, segment.first_id)
+        """Go back to the segment's end as it is now: what we read beyond was taken back."""
+        end = read_end(segment.fd, os.lseek(segment.fd, 0, os.SEEK_END))
+        self._position = end.position
+        self._expected = segment.first_id if end.last is None else end.last.last_id + 1
 
     def _open(self) -> bool:
         """Open the segment that holds the next event, or the first one after it."""

@@ -19,7 +19,7 @@ class Retention:
     """How much of the log to keep; what is not given does not limit.
 
     `max_age` is measured from a segment's last event; `max_bytes` and `max_events` count the whole
-    log.  As only whole segments go, up to one segment more than the limit is kept.
+    log.  Whole segments go until the limit is met, so less may be left than it allows.
 
     Raises:
         InvalidArgumentError: a limit is not positive.
