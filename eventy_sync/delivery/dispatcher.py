@@ -95,19 +95,18 @@ class Dispatcher(Generic[T]):
         handler: Handler = subscriber
         return handler
 
-    def unsubscribe(self, subscription_id: UUID) -> bool:
-        """End a subscription of this process and wait for its handler, unless called from there."""
+    def unsubscribe(self, subscription_id: UUID) -> Subscription[Any] | None:
+        """End a subscription of this process, wait for its handler unless called from there, and return it."""
         with self._changed:
             thread = self._threads.pop(subscription_id, None)
-            self._subscriptions.pop(subscription_id, None)
+            subscription = self._subscriptions.pop(subscription_id, None)
             if thread is not None:
                 self._ended_corrupt += thread.corrupt_records
                 self._ended_lost += thread.lost_events
-        if thread is None:
-            return False
-        thread.stop()
-        thread.join(None)
-        return True
+        if thread is not None:
+            thread.stop()
+            thread.join(None)
+        return subscription
 
     def subscriptions(self) -> list[Subscription[Any]]:
         """Return the subscriptions that this process runs."""

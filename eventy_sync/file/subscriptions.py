@@ -88,8 +88,9 @@ class Subscriptions(Generic[T]):
 
     def unsubscribe(self, subscriber_id: UUID) -> bool:
         """See `EventQueue.unsubscribe`."""
-        was_local = self._dispatcher.unsubscribe(subscriber_id)
-        return self._table.remove(subscriber_id) or was_local
+        was_stored = self._table.remove(subscriber_id)
+        ended = self._dispatcher.unsubscribe(subscriber_id)
+        return was_stored or (ended is not None and not ended.stored)
 
     def get(self, subscriber_id: UUID) -> Subscription[Any]:
         """Return one subscription, of this process or stored."""
@@ -111,11 +112,19 @@ class Subscriptions(Generic[T]):
     def search(self, page_id: str | None, limit: int) -> Page[Subscription[Any]]:
         """See `EventQueue.search_subscriptions`."""
         page = self._table.search(page_id, limit)
-        return Page([_as_subscription(stored) for stored in page.items], page.next_page_id)
+        after = self._table.key_of(page_id)
+        found = [_as_subscription(stored) for stored in page.items]
+        found += [local for local in self._local() if local.id.bytes > after]
+        found.sort(key=lambda each: each.id)
+        has_more = len(found) > limit or page.next_page_id is not None
+        return Page(found[:limit], self._table.page_id_after(found[limit - 1].id) if has_more else None)
+
+    def _local(self) -> list[Subscription[Any]]:
+        return [each for each in self._dispatcher.subscriptions() if not each.stored]
 
     def count(self) -> int:
         """See `EventQueue.count_subscriptions`."""
-        return self._table.count()
+        return self._table.count() + len(self._local())
 
 
 def _as_subscription(stored: StoredSubscription) -> Subscription[Any]:

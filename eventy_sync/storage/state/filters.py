@@ -9,7 +9,7 @@ from uuid import UUID
 
 from eventy_sync.errors import InvalidArgumentError
 from eventy_sync.models import Page
-from eventy_sync.paging import encode_page_id
+from eventy_sync.paging import decode_page_id, encode_page_id
 
 R = TypeVar("R")
 
@@ -57,6 +57,19 @@ def page_of(rows: Sequence[tuple[Any, ...]], limit: int, kind: str, make: Callab
     """Return the first `limit` of rows, of which one more was asked for; the first column is the key."""
     more = len(rows) > limit
     return Page([make(row) for row in rows[:limit]], encode_page_id(kind, _text(rows[limit - 1][0])) if more else None)
+
+
+def page_key(kind: str, page_id: str) -> bytes:
+    """Return the UUID in a page id, as it is stored.
+
+    Raises:
+        InvalidArgumentError: it is not one of this kind.
+    """
+    key = decode_page_id(kind, page_id)
+    try:
+        return bytes.fromhex(str(key))
+    except ValueError as exc:
+        raise InvalidArgumentError(f"this page_id was not made by a list of {kind}") from exc
 
 
 def _text(key: str | bytes) -> str:

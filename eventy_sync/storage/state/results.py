@@ -10,9 +10,9 @@ from uuid import UUID
 from eventy_sync.errors import InvalidArgumentError, ResultNotFoundError
 from eventy_sync.identifiers import floor_id, milliseconds
 from eventy_sync.models import EventResult, Page
-from eventy_sync.paging import check_limit, check_time, decode_page_id
+from eventy_sync.paging import check_limit, check_time
 from eventy_sync.storage.state.connection import Connection
-from eventy_sync.storage.state.filters import Where, from_microseconds, page_of, to_microseconds, uuid_bytes
+from eventy_sync.storage.state.filters import Where, from_microseconds, page_key, page_of, to_microseconds, uuid_bytes
 
 _COLUMNS = (
     "id, event_id, worker_id, success, details, created_at, subscription_id, group_name, attempt, token, "
@@ -68,7 +68,7 @@ class ResultTable:
         check_limit(limit)
         where = _where(event_id__eq, worker_id__eq, created_at__gte, created_at__lte)
         if page_id is not None:
-            where.add("id > ?", _key(page_id))
+            where.add("id > ?", page_key(_KIND, page_id))
         statement = f"SELECT {_COLUMNS} FROM results {where} ORDER BY id LIMIT ?"
         return page_of(self._connection.rows(statement, [*where.parameters, limit + 1]), limit, _KIND, _from_row)
 
@@ -113,15 +113,6 @@ def _where(event_id: int | None, worker_id: UUID | None, earliest: datetime | No
     if check_time(latest) is not None and latest is not None:
         where.add("id < ? AND created_at <= ?", floor_id(milliseconds(latest) + 1).bytes, to_microseconds(latest))
     return where
-
-
-def _key(page_id: str) -> bytes:
-    try:
-        return bytes.fromhex(str(decode_page_id(_KIND, page_id)))
-    except InvalidArgumentError:
-        raise
-    except ValueError as exc:
-        raise InvalidArgumentError("this page_id was not made by search_results") from exc
 
 
 def _to_row(result: EventResult) -> tuple[Any, ...]:

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from eventy_sync.errors import InvalidArgumentError, SubscriptionNotFoundError
+from eventy_sync.errors import SubscriptionNotFoundError
 from eventy_sync.models import Page
-from eventy_sync.paging import check_limit, decode_page_id
+from eventy_sync.paging import check_limit, encode_page_id
 from eventy_sync.storage.state.connection import Connection
-from eventy_sync.storage.state.filters import from_microseconds, page_of, to_microseconds, uuid_bytes
+from eventy_sync.storage.state.filters import from_microseconds, page_key, page_of, to_microseconds, uuid_bytes
 
 _COLUMNS = "id, type_name, body, from_index, explicit_start, created_at, worker_id"
 _INSERT = f"INSERT INTO subscriptions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -78,9 +78,17 @@ class SubscriptionTable:
     def search(self, page_id: str | None = None, limit: int = 100) -> Page[StoredSubscription]:
         """Return a page, oldest first."""
         check_limit(limit)
-        after = b"" if page_id is None else _key(page_id)
         statement = f"SELECT {_COLUMNS} FROM subscriptions WHERE id > ? ORDER BY id LIMIT ?"
-        return page_of(self._connection.rows(statement, (after, limit + 1)), limit, _KIND, _from_row)
+        rows = self._connection.rows(statement, (self.key_of(page_id), limit + 1))
+        return page_of(rows, limit, _KIND, _from_row)
+
+    def key_of(self, page_id: str | None) -> bytes:
+        """Return the id, as stored, after which a page begins."""
+        return b"" if page_id is None else page_key(_KIND, page_id)
+
+    def page_id_after(self, subscription_id: UUID) -> str:
+        """Return the id of the page that begins after this subscription."""
+        return encode_page_id(_KIND, subscription_id.hex)
 
     def all(self) -> Sequence[StoredSubscription]:
         """Return all of them, oldest first."""
@@ -93,15 +101,6 @@ class SubscriptionTable:
     def version(self) -> int:
         """Return a number that grows with every change, by whichever process."""
         return int(self._connection.rows("SELECT value FROM counters WHERE name = 'subscriptions_version'")[0][0])
-
-
-def _key(page_id: str) -> bytes:
-    try:
-        return bytes.fromhex(str(decode_page_id(_KIND, page_id)))
-    except InvalidArgumentError:
-        raise
-    except ValueError as exc:
-        raise InvalidArgumentError("this page_id was not made by search_subscriptions") from exc
 
 
 def _insert(database: sqlite3.Connection, stored: StoredSubscription) -> None:
