@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import random
@@ -142,9 +143,8 @@ def history(directory: Path, events: int) -> None:
             20_000,
             {name: repeat(20_000, lambda q=q: q.publish(PAYLOAD)) for name, q in (("long", queue), ("empty", empty))},
         )
-        print(
-            f"  publish             {rates['long']:8,.0f}/s, {rates['long'] / rates['empty']:.2f} x that of an empty queue"
-        )
+        ratio = rates["long"] / rates["empty"]
+        print(f"  publish             {rates['long']:8,.0f}/s, {ratio:.2f} x that of an empty queue")
         count = min(events, 300_000)
         read = rate(count, lambda: deque(islice(queue.iter_events(), count), maxlen=0))
         print(f"  reading             {read:8,.0f}/s, checksum and decoding included")
@@ -198,9 +198,8 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--history", type=int, default=1_000_000)
     given = parser.parse_args()
-    print(
-        f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores; a dict of 200 bytes as JSON"
-    )
+    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
+    print(f"{machine}; a dict of {len(json.dumps(PAYLOAD))} bytes as JSON")
     with tempfile.TemporaryDirectory(prefix="eventy-bench-") as name:
         directory = Path(name)
         publishing(directory, given.events)

@@ -1,7 +1,9 @@
 """What a queue hands out: events, results, claims, subscriptions, and pages of them.
 
-All are frozen.  Times are aware UTC datetimes; ids of results, subscriptions and workers are UUIDs;
-ids of events are integers that start at 1 and grow by one.
+All are frozen.  `QueueEvent` is a msgspec struct, because one is made for every event that is published
+or read and a frozen dataclass takes seven times as long to make; the others are dataclasses.
+Times are aware UTC datetimes; ids of results, subscriptions and workers are UUIDs; ids of events are
+integers that start at 1 and grow by one.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+import msgspec
+
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class QueueEvent(Generic[T]):
+class QueueEvent(msgspec.Struct, Generic[T], frozen=True):
     """One published payload.  `created_at` never goes backwards from one event to the next inside a segment."""
 
     id: int

@@ -13,7 +13,9 @@ from eventy_sync.errors import InvalidPayloadError
 
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 100
-_SHALLOW_BYTES = 2 * MAX_DEPTH  # each level takes two bytes at least: less cannot be too deep
+SHALLOW_BYTES = 2 * MAX_DEPTH
+"""A JSON text that is no longer cannot be too deep, for each level takes two bytes, nor too large."""
+
 _CONTAINERS = (dict, list)
 
 
@@ -33,10 +35,9 @@ def too_deep() -> InvalidPayloadError:
 
 def check_json(body: bytes) -> None:
     """Raise InvalidPayloadError if a JSON text is too large or too deep."""
-    if len(body) > _SHALLOW_BYTES:
-        check_size(body)
-        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-            check_depth(msgspec.json.decode(body))
+    check_size(body)
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        check_depth(msgspec.json.decode(body))
 
 
 def check_depth(value: Any) -> None:

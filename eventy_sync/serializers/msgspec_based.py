@@ -14,17 +14,17 @@ import msgspec
 
 from eventy_sync.errors import InvalidArgumentError, InvalidPayloadError
 from eventy_sync.serializers.base import Codec, Serializer
-from eventy_sync.serializers.limits import check_depth, check_json, check_size, too_deep
+from eventy_sync.serializers.limits import SHALLOW_BYTES, check_depth, check_json, check_size, too_deep
 from eventy_sync.serializers.payload_types import (
     PLAIN_TYPES,
-    accepted_classes,
-    has_fields,
+    acceptor,
     is_any,
     type_name,
     wrong_type,
 )
 
 _ENCODING_ERRORS = (TypeError, ValueError, OverflowError, msgspec.MsgspecError)
+_LINE_FEED = ord("\n")
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, ValueError)
 
 
@@ -56,10 +56,11 @@ def _msgpack_decoder(payload_type: Any) -> Callable[[bytes], Any]:
 
 def _check_json(payload: Any, body: bytes) -> None:
     """Raise InvalidPayloadError for what JSON cannot hold."""
-    check_json(body)
-    if b"null" in body and not _is_finite(msgspec.to_builtins(payload)):
+    if len(body) > SHALLOW_BYTES:
+        check_json(body)
+    if body.find(b"null") >= 0 and not _is_finite(msgspec.to_builtins(payload)):
         raise InvalidPayloadError("the payload holds NaN or an infinity, which JSON cannot: use None or a string")
-    if b"\n" in body:  # only a msgspec.Raw can bring one in
+    if _LINE_FEED in body:  # only a msgspec.Raw can bring one in
         raise InvalidPayloadError("the payload's JSON holds a line feed: encode it without line breaks")
 
 
@@ -84,22 +85,18 @@ def _bind(
     decoder: Callable[[Any], Callable[[bytes], Any]],
     check: Callable[[Any, bytes], None],
 ) -> Codec:
-    classes = accepted_classes(payload_type)
+    is_accepted = acceptor(payload_type)
     try:
         decode = decoder(Any if is_any(payload_type) else payload_type)
     except (TypeError, NameError) as exc:
         raise _unsupported(payload_type) from exc
-    if classes is not None and not is_any(payload_type) and _is_unknown_class(payload_type):
+    if not is_any(payload_type) and _is_unknown_class(payload_type):
         raise _unsupported(payload_type)
     verifies = payload_type not in PLAIN_TYPES and not is_any(payload_type)
-    is_exact = has_fields(payload_type)  # a subclass would lose its own fields
 
     def encode_checked(payload: Any) -> bytes:
-        if classes is not None:
-            if is_exact and type(payload) is not payload_type:
-                raise wrong_type(payload, payload_type)
-            if not isinstance(payload, classes) or ((payload is True or payload is False) and bool not in classes):
-                raise wrong_type(payload, payload_type)
+        if type(payload) is not payload_type and not is_accepted(payload):
+            raise wrong_type(payload, payload_type)
         try:
             body = encode(payload)
             check(payload, body)

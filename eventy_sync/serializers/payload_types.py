@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, Union
 
 from eventy_sync.errors import InvalidPayloadError
@@ -42,14 +43,28 @@ def accepted_classes(payload_type: Any) -> tuple[type, ...] | None:
     return (int, float) if cls is float else (cls,)
 
 
+def acceptor(payload_type: Any) -> Callable[[Any], bool]:
+    """Return a test for payloads whose class is not the payload type itself: may they be published as one?
+
+    An instance of a subclass of a class with fields may not, for it would lose its own fields; True is no int.
+    """
+    classes = accepted_classes(payload_type)
+    if classes is None:
+        return lambda payload: True
+    if has_fields(payload_type):
+        return lambda payload: False
+    takes_bool = bool in classes
+    return lambda payload: isinstance(payload, classes) and (takes_bool or not isinstance(payload, bool))
+
+
 def wrong_type(payload: Any, payload_type: Any) -> InvalidPayloadError:
     """Return the error for a payload of another type.  It never holds the payload itself."""
     return InvalidPayloadError(f"the payload must be a {type_name(payload_type)}, not a {type(payload).__qualname__}")
 
 
 def has_fields(payload_type: Any) -> bool:
-    """Return whether instances are records of named fields, so that a subclass may have more of them."""
-    return (
+    """Return whether this is a class of records of named fields, so that a subclass may have more of them."""
+    return isinstance(payload_type, type) and (
         dataclasses.is_dataclass(payload_type)
         or hasattr(payload_type, "__attrs_attrs__")
         or hasattr(payload_type, "__struct_fields__")

@@ -19,7 +19,7 @@ from eventy_sync.storage.log.group_commit import Batch, GroupCommit
 from eventy_sync.storage.log.layout import EVENTS_DIRECTORY, LOCK_FILE, segment_name
 from eventy_sync.storage.log.lock import AppendLock
 from eventy_sync.storage.log.reader import LogReader
-from eventy_sync.storage.log.record import GAP_ENCODING, StoredRecord
+from eventy_sync.storage.log.record import StoredRecord
 from eventy_sync.storage.log.retention import Retention, SegmentSummary, expired
 from eventy_sync.storage.log.segment import Segment
 from eventy_sync.storage.log.tail import Tail
@@ -177,7 +177,7 @@ class EventLog:
         try:
             with Segment(self.directory, first_id) as segment:
                 found = segment.find_id(event_id)
-                if found is None or found.record.id != event_id or found.record.encoding == GAP_ENCODING:
+                if found is None or found.record.id != event_id or found.record.gap:
                     position = segment.size if found is None else found.position
                     raise CorruptRecordError(segment.path.name, position, "it cannot be read", event_id, event_id)
                 return found.record

@@ -18,7 +18,7 @@ from typing import Union
 from eventy_sync.errors import CorruptRecordError
 from eventy_sync.storage.log.catalog import Catalog
 from eventy_sync.storage.log.layout import segment_name
-from eventy_sync.storage.log.record import GAP_ENCODING, MAX_RECORD_BYTES, BadRecordError, StoredRecord, parse
+from eventy_sync.storage.log.record import MAX_RECORD_BYTES, BadRecordError, StoredRecord, parse
 from eventy_sync.storage.log.segment import Segment, read_end, records
 
 CHUNK_BYTES = 262_144
@@ -125,19 +125,21 @@ class LogReader:
             except BadRecordError as exc:
                 self._stumble(segment, line, str(exc))
                 return
-            if record.id >= self._expected:
+            if record.id == self._expected and not record.gap:  # nearly always
+                self._ready.append(record)
+                self._last_read = record.id
+                self._expected += 1
+            elif record.id >= self._expected:
                 self._accept(segment, record)
             self._position += len(line) + 1
 
     def _accept(self, segment: Segment, record: StoredRecord) -> None:
         if record.id > self._expected:
             self._lose(segment.path.name, self._position, record.id, "records are missing")
-        if record.encoding != GAP_ENCODING:
+        if not record.gap:
             self._ready.append(record)
-            self._expected = record.id + 1
-        else:
-            self._expected = record.last_id + 1
-        self._last_read = self._expected - 1
+        self._expected = record.last_id + 1
+        self._last_read = record.last_id
 
     def _lose(self, segment: str, position: int, next_id: int, reason: str) -> None:
         """Hand out the events from the expected one to before `next_id` as lost, if there are any."""

@@ -16,7 +16,6 @@ The same damage anywhere else is *corrupt*, and is never repaired silently.
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -24,7 +23,6 @@ import msgspec
 from eventy_sync.serializers import MAX_PAYLOAD_BYTES
 
 JSON_ENCODING = "json"
-GAP_ENCODING = "gap"
 PREFIX_BYTES = 9
 MAX_RECORD_BYTES = MAX_PAYLOAD_BYTES * 4 // 3 + 1024
 """A longer line is corrupt: base64 of the largest payload, and room for the rest."""
@@ -32,34 +30,32 @@ MAX_RECORD_BYTES = MAX_PAYLOAD_BYTES * 4 // 3 + 1024
 _MAX_ID = 10**19
 
 
-class StoredRecord(NamedTuple):
-    """A record as read back.  `body` is the payload as its serializer left it; `at` is in microseconds UTC."""
+class StoredRecord(msgspec.Struct, frozen=True):
+    """A record as read back.  `at` is in microseconds UTC; a record that stands for lost events has a `gap`."""
 
     id: int
     at: int
-    body: bytes
-    encoding: str
+    payload: msgspec.Raw = msgspec.Raw()
+    data: bytes = b""
+    encoding: str = JSON_ENCODING
+    gap: int = 0
+
+    @property
+    def body(self) -> bytes:
+        """The payload as its serializer left it."""
+        return bytes(self.payload) if self.encoding == JSON_ENCODING else self.data
 
     @property
     def last_id(self) -> int:
         """The last event this record stands for: its own id, but for a gap."""
-        return int(self.body) if self.encoding == GAP_ENCODING else self.id
+        return self.gap or self.id
 
 
 class BadRecordError(ValueError):
     """A line is not a record.  Stays inside the log: callers see torn or corrupt."""
 
 
-class _Line(msgspec.Struct):
-    id: int
-    at: int
-    payload: msgspec.Raw = msgspec.Raw()
-    data: bytes = b""
-    encoding: str = ""
-    gap: int = 0
-
-
-_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_record = msgspec.json.Decoder(StoredRecord).decode
 _decode_encoding = msgspec.json.Encoder().encode
 
 
@@ -91,13 +87,9 @@ def parse(line: bytes) -> StoredRecord:
     if line[:PREFIX_BYTES] != b"%08x " % crc32(text):
         raise BadRecordError("the checksum does not match the text")
     try:
-        record = _decode_line(text)
+        record = _decode_record(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as exc:
         raise BadRecordError(f"the checksum holds, but this is no record: {exc}") from exc
     if not 0 < record.id < _MAX_ID:
         raise BadRecordError(f"{record.id} is no event id")
-    if record.gap:
-        return StoredRecord(record.id, record.at, b"%d" % record.gap, GAP_ENCODING)
-    if record.encoding:
-        return StoredRecord(record.id, record.at, record.data, record.encoding)
-    return StoredRecord(record.id, record.at, bytes(record.payload), JSON_ENCODING)
+    return record
