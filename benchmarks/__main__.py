@@ -81,6 +81,7 @@ with FileEventQueue(sys.argv[1], payload_type=dict, durability="os") as queue:
     sys.stdin.readline()
     for _ in range(int(sys.argv[2])):
         queue.publish(payload)
+    print("done", flush=True)
 """
 
 
@@ -94,11 +95,15 @@ def together(root: Path, processes: int, events: int) -> float:
     def work() -> None:
         for each in running:
             each.stdin.write(b"\n")
-            each.stdin.close()
+            each.stdin.flush()
         for each in running:
-            each.wait()
+            each.stdout.readline()
 
-    return rate(events, work)
+    try:
+        return rate(events, work)
+    finally:
+        for each in running:
+            each.communicate()
 
 
 def processes(directory: Path, events: int) -> None:
