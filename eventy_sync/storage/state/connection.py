@@ -1,7 +1,8 @@
-"""One SQLite connection a process, opened when it is first needed and shared by all threads.
+"""One SQLite connection for each open queue, opened when it is first needed and shared by all threads.
 
 Invariants: nobody touches SQLite without the lock; every write is one ``BEGIN IMMEDIATE`` transaction;
-the child of a fork never uses nor closes its parent's connection.
+the child of a fork never uses nor closes its parent's connection; nothing but SQLite closes a descriptor
+of the file while a connection to it is open, because that drops the locks of the whole process.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import stat
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_SECONDS = 30.0
 FORK_TIMEOUT_SECONDS = 5.0
+_BUSY_PAUSE_SECONDS = 0.005
+
+_opening = threading.Lock()
+"""Held while any file is made and opened, so that a descriptor is closed before SQLite takes its locks."""
 
 _inherited: list[sqlite3.Connection] = []
 """A parent's connections, kept in the child so that they are never closed there: that would harm the file."""
@@ -91,16 +98,17 @@ class Connection:
         return self._database
 
     def _connect(self) -> sqlite3.Connection:
-        os.close(open_file(self.path, os.O_RDWR | os.O_CREAT))  # private and regular; SQLite copies its mode
-        database = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?nofollow=1",
-            uri=True,
-            timeout=BUSY_TIMEOUT_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        with _opening:
+            _make_private_file(self.path)
+            database = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?nofollow=1",
+                uri=True,
+                timeout=BUSY_TIMEOUT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
         try:
-            database.execute("PRAGMA journal_mode = WAL")
+            _use_wal(database)
             database.execute(f"PRAGMA synchronous = {'FULL' if self._sync_every_commit else 'NORMAL'}")
             self._make_schema(database)
         except BaseException:
@@ -154,3 +162,26 @@ class Connection:
         if self._database is not None:
             _inherited.append(self._database)
             self._database = None
+
+
+def _make_private_file(path: Path) -> None:
+    """Make an empty file unless there is a regular one; SQLite gives its other files the same mode."""
+    try:
+        os.close(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            os.close(open_file(path, os.O_RDONLY))  # raises, and says what is there instead
+
+
+def _use_wal(database: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log; SQLite does not wait by itself for others who do the same at this moment."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    pause = threading.Event()
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > deadline:
+                raise
+        pause.wait(_BUSY_PAUSE_SECONDS)

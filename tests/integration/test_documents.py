@@ -1,0 +1,127 @@
+"""What the documents show is what happens: their code runs, and prints what they say; so do the examples."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import docutils.core
+import docutils.nodes
+import pytest
+
+import eventy_sync
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = [REPOSITORY / "README.rst", *sorted((REPOSITORY / "docs").glob("*.rst"))]
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
+NOT_RUN = ("pip install", "scripts/")
+
+
+def blocks(document: Path) -> Iterator[tuple[str, str]]:
+    """Yield language ("python", "console" or "") and text of each literal block."""
+    settings = {"report_level": 2, "halt_level": 2, "syntax_highlight": "none"}
+    tree = docutils.core.publish_doctree(document.read_text("utf-8"), settings_overrides=settings)
+    for node in tree.findall(docutils.nodes.literal_block):
+        languages = [name for name in node["classes"] if name != "code"]
+        yield (languages[0] if languages else ""), node.astext()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory to work in, with `eventy-sync` on the PATH."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    program = programs / "eventy-sync"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m eventy_sync "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each command of a console block and what it says is printed."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield command, output.strip()
+
+
+def matches(printed: str, shown: str) -> bool:
+    """Return whether the output is what is shown, where … stands for anything in a line."""
+    return re.fullmatch(re.escape(shown.strip()).replace("…", ".*"), printed.strip()) is not None
+
+
+def run_command(command: str, shown: str) -> None:
+    if command.startswith(NOT_RUN):
+        return
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert not shown or matches(done.stdout, shown), f"{command} printed {done.stdout}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.usefixtures("workplace")
+def test_a_document_can_be_pasted(
+    document: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each block runs after the ones before it, and a block after "It prints" is what is printed."""
+    module = types.ModuleType("document")
+    monkeypatch.setitem(sys.modules, "document", module)
+    expects_output, follows_code = re.compile(r"^It prints::$", re.MULTILINE), False
+    announced = len(expects_output.findall(document.read_text("utf-8")))
+    checked = 0
+    printed = ""
+    for language, text in blocks(document):
+        if language == "python":
+            exec(compile(text, document.name, "exec"), module.__dict__)
+            printed = capsys.readouterr().out
+        elif language == "console":
+            for command, shown in commands(text):
+                run_command(command, shown)
+        elif follows_code and checked < announced:
+            assert matches(printed, text)
+            checked += 1
+        follows_code = language == "python"
+    assert checked == announced
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_runs(example: Path, workplace: Path) -> None:
+    """Each example ends well and leaves nothing behind."""
+    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+    assert not list(workplace.iterdir())
+
+
+def test_the_first_script_of_the_readme_runs_in_a_file(workplace: Path) -> None:
+    """The first script runs as a file of its own, as a newcomer would try it."""
+    first = next(text for language, text in blocks(DOCUMENTS[0]) if language == "python")
+    (workplace / "first.py").write_text(first)
+    done = subprocess.run([sys.executable, "first.py"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[0] == "event 1: order 7 costs 12.5"
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    """The newest entry is the version of the package."""
+    titles = re.findall(r"^(\S+)\n-+$", (REPOSITORY / "CHANGELOG.rst").read_text("utf-8"), flags=re.MULTILINE)
+    assert titles[0] == eventy_sync.__version__
+
+
+@pytest.mark.parametrize(
+    "document", sorted(REPOSITORY.glob("*.rst")) + sorted(REPOSITORY.glob("docs/**/*.rst")), ids=lambda path: path.name
+)
+def test_a_document_is_well_formed(document: Path) -> None:
+    """docutils finds nothing to complain about, and relative files that are named exist."""
+    list(blocks(document))
+    for name in re.findall(r"``((?:docs|examples|scripts)/[\w./-]+)``", document.read_text("utf-8")):
+        assert (REPOSITORY / name).exists(), name
