@@ -9,10 +9,7 @@ MAX_DETAILS_CHARACTERS = 4096
 
 def describe(exc: BaseException) -> str:
     """Return an exception and the end of its traceback, as much as is kept of it."""
-    try:
-        text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
-    except Exception:  # its own __str__ may raise, and that must not end delivery
-        text = f"{type(exc).__qualname__} (its text cannot be shown)"
+    text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))  # copes with a failing __str__
     return printable(text)[-MAX_DETAILS_CHARACTERS:]
 
 

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from eventy_sync.errors import InvalidArgumentError, QueueClosedError
 from eventy_sync.event_queue import EventQueue
-from eventy_sync.file import lifecycle
+from eventy_sync.file import inspection, lifecycle
 from eventy_sync.file.claims import ClaimHandle
 from eventy_sync.file.engine import Engine
 from eventy_sync.file.running import serve_until_signalled
@@ -362,29 +362,10 @@ class AbstractFileEventQueue(EventQueue[T]):
         engine.store.clear()
 
     def health(self) -> dict[str, Any]:
-        engine = self._opened()
-        return {
-            "mode": "file",
-            "reason": None,
-            "tail": engine.log.tail(),
-            "worker_id": self.worker_id,
-            "root_id": engine.identity.root_id,
-            "gaps": engine.dispatcher.gaps,
-            "corrupt_records": engine.dispatcher.corrupt_records,
-        }
+        return inspection.health(self._opened(), self.worker_id)
 
     def stats(self) -> dict[str, Any]:
-        engine = self._opened()
-        return {
-            "events": engine.log.tail() - engine.log.oldest() + 1,
-            "oldest": engine.log.oldest(),
-            "tail": engine.log.tail(),
-            "size_bytes": engine.log.size_bytes(),
-            "segments": len(engine.log.summaries()),
-            "subscriptions": engine.store.subscriptions.count(),
-            "results": engine.store.results.count(),
-            "claims": engine.store.claims.count(),
-        }
+        return inspection.stats(self._opened())
 
 
 Q = TypeVar("Q", bound=AbstractFileEventQueue[Any])
