@@ -59,7 +59,8 @@ def acceptor(payload_type: Any) -> Callable[[Any], bool]:
 
 def wrong_type(payload: Any, payload_type: Any) -> InvalidPayloadError:
     """Return the error for a payload of another type.  It never holds the payload itself."""
-    return InvalidPayloadError(f"the payload must be of type {type_name(payload_type)}, not {type(payload).__qualname__}")
+    wanted, given = type_name(payload_type), type(payload).__qualname__
+    return InvalidPayloadError(f"the payload must be of type {wanted}, not {given}")
 
 
 def has_fields(payload_type: Any) -> bool:
