@@ -1,0 +1,35 @@
+"""What an open queue tells of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from eventy_sync.file.engine import Engine
+
+
+def health(engine: Engine[Any], worker_id: UUID) -> dict[str, Any]:
+    """See `EventQueue.health`."""
+    return {
+        "mode": "file",
+        "reason": None,
+        "tail": engine.log.tail(),
+        "worker_id": worker_id,
+        "root_id": engine.identity.root_id,
+        "gaps": engine.dispatcher.gaps,
+        "corrupt_records": engine.dispatcher.corrupt_records,
+    }
+
+
+def stats(engine: Engine[Any]) -> dict[str, Any]:
+    """See `EventQueue.stats`."""
+    return {
+        "events": engine.log.tail() - engine.log.oldest() + 1,
+        "oldest": engine.log.oldest(),
+        "tail": engine.log.tail(),
+        "size_bytes": engine.log.size_bytes(),
+        "segments": len(engine.log.summaries()),
+        "subscriptions": engine.store.subscriptions.count(),
+        "results": engine.store.results.count(),
+        "claims": engine.store.claims.count(),
+    }
