@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from eventy_sync.errors import CorruptRecordError, EventExpiredError, EventNotFoundError
@@ -18,12 +18,13 @@ from eventy_sync.storage.log.catalog import Catalog
 from eventy_sync.storage.log.group_commit import Batch, GroupCommit
 from eventy_sync.storage.log.layout import EVENTS_DIRECTORY, LOCK_FILE, segment_name
 from eventy_sync.storage.log.lock import AppendLock
+from eventy_sync.storage.log.numbering import LocalNumbering, LogEnd, Numbering, now_microseconds
 from eventy_sync.storage.log.reader import LogReader
 from eventy_sync.storage.log.record import StoredRecord
 from eventy_sync.storage.log.retention import Retention, SegmentSummary, expired
 from eventy_sync.storage.log.segment import Segment
 from eventy_sync.storage.log.tail import Tail
-from eventy_sync.storage.log.writer import Durability, LogWriter, now_microseconds
+from eventy_sync.storage.log.writer import Durability, LogWriter
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class EventLog:
         segment_bytes: int = SEGMENT_BYTES,
         retention: Retention | None = None,
         clock: Callable[[], int] = now_microseconds,
+        numbering: Numbering | None = None,
     ) -> None:
         self.directory = root / EVENTS_DIRECTORY
         self._retention, self._clock = retention, clock
@@ -60,7 +62,7 @@ class EventLog:
             self._lock,
             durability=durability,
             segment_bytes=segment_bytes,
-            clock=clock,
+            numbering=numbering or LocalNumbering(clock),
             on_rotate=self._drop_expired_locked,
         )
         self._group_commit = GroupCommit(self._writer.commit)
@@ -74,10 +76,19 @@ class EventLog:
 
         Raises:
             StorageError: the disk refused; nothing was written.
+            CoordinationError: ids cannot be had now; nothing was written.
         """
         batch = Batch(payload_fields)
         self._group_commit.append(batch)
         return batch.first_id, batch.at
+
+    def appending(self) -> AbstractContextManager[LogEnd]:
+        """Return a context manager that holds the append lock and gives the log's end, to append what others numbered.
+
+        Raises:
+            StorageError: the log cannot be read or locked.
+        """
+        return self._writer.appending()
 
     def drop_expired(self, *, dry_run: bool = False) -> list[SegmentSummary]:
         """Drop the segments that the log's retention lets go, and return them.

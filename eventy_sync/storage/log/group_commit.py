@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from eventy_sync.errors import StorageError
+from eventy_sync.errors import EventyError, StorageError
 
 
 class Batch:
@@ -42,7 +42,7 @@ class GroupCommit:
         """Return when the batch is written.
 
         Raises:
-            StorageError: it was not; another thread may have led, so each caller gets an error of its own.
+            EventyError: it was not; another thread may have led, so each caller gets an error of its own.
         """
         self._waiting.append(batch)
         with self._leader:
@@ -58,7 +58,7 @@ class GroupCommit:
         try:
             self._commit(batches)
             error = None
-        except StorageError as exc:
+        except EventyError as exc:
             error = exc
         finally:  # also when a signal's handler raised: nobody may wait for ever, or believe it written
             for batch in batches:

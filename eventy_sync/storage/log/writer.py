@@ -1,8 +1,8 @@
 """The one place that appends to a log.
 
 Every append holds the append lock and goes: has the file grown since we last looked? then learn its
-end, and cut off what a dead writer left torn → ids and times → one write → sync as the durability
-says.  A failed write is taken back by cutting the file to its old size; a failed sync is never tried
+end, and cut off what a dead writer left torn → ids and times from a `Numbering` → one write → sync
+as the durability says.  A failed write is taken back by cutting the file to its old size; a failed sync is never tried
 again, because the kernel may have dropped the pages: the writer refuses from then on.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -22,19 +22,13 @@ from eventy_sync.storage.log.group_commit import Batch
 from eventy_sync.storage.log.interval_sync import IntervalSync
 from eventy_sync.storage.log.layout import broken_path, segment_name
 from eventy_sync.storage.log.lock import AppendLock
-from eventy_sync.storage.log.record import build
+from eventy_sync.storage.log.numbering import CLOCK_STEP_MICROSECONDS, Entry, Numbering
+from eventy_sync.storage.log.record import build, gap_fields
 from eventy_sync.storage.log.segment import read_end
 
 logger = logging.getLogger(__name__)
 
 Durability = Literal["os", "interval", "fsync"]
-CLOCK_STEP_MICROSECONDS = 1_000_000
-"""A clock that steps back by more starts a new segment; by less, time stands still meanwhile."""
-
-
-def now_microseconds() -> int:
-    """Return the time in microseconds since 1970, UTC."""
-    return time.time_ns() // 1000
 
 
 class LogWriter:
@@ -48,21 +42,21 @@ class LogWriter:
         *,
         durability: Durability,
         segment_bytes: int,
-        clock: Callable[[], int] = now_microseconds,
+        numbering: Numbering,
         on_rotate: Callable[[], object] = lambda: None,
     ) -> None:
         # fixed after construction
         self._directory, self._catalog, self._lock = directory, catalog, lock
         self._durability, self._segment_bytes = durability, segment_bytes
-        self._clock, self._on_rotate = clock, on_rotate
+        self._numbering, self._on_rotate = numbering, on_rotate
         self._interval_sync = IntervalSync(f"eventy-{directory.parent.name}-sync", self._sync_now)
         # guarded by the append lock
         self._fd = -1
         self._path = directory
         self._first_id = 0
         self._size = 0  # up to here the file is known
-        self._tail = 0
-        self._last_at = 0
+        self.tail = 0
+        self.last_at = 0
         self._sealed = False
         self._poison: str | None = None
 
@@ -71,24 +65,64 @@ class LogWriter:
 
         Raises:
             StorageError: the disk refused; or a sync had failed before and the queue must be reopened.
+            CoordinationError: ids cannot be had.
         """
         with self._lock:
             self._catch_up_locked()
-            now = self._clock()
-            if self._size >= self._segment_bytes or now < self._last_at - CLOCK_STEP_MICROSECONDS:
-                self._make_room_locked()
-            at = max(now, self._last_at)
-            next_id = self._tail + 1
+            next_id, at = self._numbering.number(self, batches)
             lines: list[bytes] = []
             for batch in batches:
                 batch.first_id, batch.at = next_id, at
                 for payload_fields in batch.payload_fields:
                     lines.append(build(next_id, at, payload_fields))
                     next_id += 1
-            self._write_locked(b"".join(lines), len(lines))
-            self._tail, self._last_at = next_id - 1, at
-            if self._durability == "fsync":
-                self._sync_locked()
+            self._append_locked(lines, next_id - 1, at, at)
+        self._owe_sync()
+
+    @contextmanager
+    def appending(self) -> Iterator[LogWriter]:
+        """Hold the append lock, having caught up: `tail` and `last_at` are the log's, `extend_locked` may be called.
+
+        Raises:
+            StorageError: the log cannot be read or locked.
+        """
+        with self._lock:
+            self._catch_up_locked()
+            yield self
+        self._owe_sync()
+
+    def extend_locked(self, entries: Sequence[Entry]) -> None:
+        """Append records that were numbered elsewhere and follow the tail; what is here already is passed over.
+
+        Raises:
+            StorageError: the disk refused, nothing was written; or they leave a hole behind the tail.
+        """
+        new = [entry for entry in entries if entry.id > self.tail]
+        if not new:
+            return
+        if [entry.id for entry in new] != list(range(self.tail + 1, self.tail + 1 + len(new))):
+            raise StorageError(f"events {self.tail + 1} to {new[-1].id} did not all arrive; nothing was appended")
+        lines = [build(entry.id, entry.at, entry.payload_fields) for entry in new]
+        self._append_locked(lines, new[-1].id, min(entry.at for entry in new), new[-1].at)
+
+    def lose_locked(self, last_id: int) -> None:
+        """Append a record that says that the events from the tail to this one are lost.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        line = build(self.tail + 1, self.last_at, gap_fields(last_id))
+        self._append_locked([line], last_id, self.last_at, self.last_at)
+
+    def _append_locked(self, lines: Sequence[bytes], last_id: int, earliest_at: int, last_at: int) -> None:
+        if self._size >= self._segment_bytes or earliest_at < self.last_at:
+            self._make_room_locked()
+        self._write_locked(b"".join(lines), len(lines))
+        self.tail, self.last_at = last_id, last_at
+        if self._durability == "fsync":
+            self._sync_locked()
+
+    def _owe_sync(self) -> None:
         if self._durability == "interval" and not self._interval_sync.marked:
             self._interval_sync.mark()
 
@@ -96,7 +130,7 @@ class LogWriter:
         """Seal the active segment, unless it is empty, and go on in a new one."""
         with self._lock:
             self._catch_up_locked()
-            if self._tail >= self._first_id:
+            if self.tail >= self._first_id:
                 self._rotate_locked()
 
     def close(self) -> None:
@@ -143,7 +177,7 @@ class LogWriter:
             self._open_segment_locked(first_ids[-1], 0)
             self._learn_end_locked()
         if not first_ids or self._sealed:
-            self._open_segment_locked(self._tail + 1, os.O_CREAT)
+            self._open_segment_locked(self.tail + 1, os.O_CREAT)
 
     def _open_segment_locked(self, first_id: int, create: int) -> None:
         path = self._directory / segment_name(first_id)
@@ -155,7 +189,7 @@ class LogWriter:
             ) from exc
         self._close_segment()
         self._fd, self._path, self._first_id = fd, path, first_id
-        self._size, self._tail, self._last_at, self._sealed = 0, first_id - 1, 0, False
+        self._size, self.tail, self.last_at, self._sealed = 0, first_id - 1, 0, False
         if create:
             if self._durability != "os":
                 with storage_errors("sync", self._directory):
@@ -167,7 +201,7 @@ class LogWriter:
         end = read_end(self._fd, size)
         self._sealed = end.sealed
         if end.last is not None:
-            self._tail, self._last_at = end.last.last_id, end.last.at
+            self.tail, self.last_at = end.last.last_id, end.last.at
         if not end.sealed and end.position < size:
             self._cut_torn_locked(end.position, size)
             size = end.position
@@ -190,14 +224,14 @@ class LogWriter:
 
     def _make_room_locked(self) -> None:
         """Start a new segment: the active one is full or the clock has stepped back."""
-        if self._tail >= self._first_id:
+        if self.tail >= self._first_id:
             self._rotate_locked()
             self._on_rotate()
 
     def _rotate_locked(self) -> None:
         """Seal first, then make the next: who dies between leaves a sealed end, which says all."""
         self._seal_locked()
-        self._open_segment_locked(self._tail + 1, os.O_CREAT)
+        self._open_segment_locked(self.tail + 1, os.O_CREAT)
 
     def _seal_locked(self) -> None:
         with storage_errors("seal", self._path):
@@ -219,7 +253,7 @@ class LogWriter:
         """Cut the file to its old size.  Readers may have seen whole records of a batch: seal it then (see reader)."""
         try:
             os.ftruncate(self._fd, self._size)
-            if count > 1 and self._tail >= self._first_id:
+            if count > 1 and self.tail >= self._first_id:
                 self._seal_locked()
         except (OSError, StorageError) as exc:
             self._poison = f"a failed write to {str(self._path)!r} could not be taken back ({exc}); reopen the queue"

@@ -1,0 +1,67 @@
+"""Who gives out ids and times: this module, unless a coordinator of several roots does.
+
+`Numbering.number` is called under the append lock by whoever leads a commit, with the log's end as
+it is then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from eventy_sync.storage.log.group_commit import Batch
+
+CLOCK_STEP_MICROSECONDS = 1_000_000
+"""A clock that steps back by more starts a new segment; by less, time stands still meanwhile."""
+
+
+def now_microseconds() -> int:
+    """Return the time in microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+class Entry(NamedTuple):
+    """An event that was numbered elsewhere.  `at` is in microseconds UTC."""
+
+    id: int
+    at: int
+    payload_fields: bytes
+
+
+class LogEnd(Protocol):
+    """The end of a log whose append lock is held.  `tail` is its last id, `last_at` that event's time."""
+
+    tail: int
+    last_at: int
+
+    def extend_locked(self, entries: Sequence[Entry]) -> None:
+        """Append records that follow the tail; those that are here already are passed over."""
+
+    def lose_locked(self, last_id: int) -> None:
+        """Append a record that says that the events from the tail to this one are lost."""
+
+
+class Numbering(Protocol):
+    """Gives out ids."""
+
+    def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
+        """Return the id of the first record of these batches, of which the others run on, and their time.
+
+        Raises:
+            CoordinationError: ids cannot be had now; nothing is written then.
+        """
+
+
+class LocalNumbering:
+    """Ids from the log's own tail, times from this machine's clock."""
+
+    def __init__(self, clock: Callable[[], int] = now_microseconds) -> None:
+        self._clock = clock
+
+    def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
+        """Return the next id, and the time; it goes back only where the clock took a step."""
+        now = self._clock()
+        if end.last_at - CLOCK_STEP_MICROSECONDS <= now < end.last_at:
+            now = end.last_at
+        return end.tail + 1, now
