@@ -16,6 +16,8 @@
     │   ├── CorruptRecordError
     │   └── QueueFormatError             a later format, or no queue at all
     └── CoordinationError
+        ├── RedisConfigurationError      wrong password, permission, database, key type
+        ├── QueueIdentityError           another queue has this name
         └── ClaimLostError
 
 Every error carries its whole arguments, so that it survives pickling between processes.
@@ -97,6 +99,14 @@ class QueueFormatError(StorageError):
 
 class CoordinationError(EventyError):
     """The workers cannot agree on something at present, so it was refused."""
+
+
+class RedisConfigurationError(CoordinationError):
+    """Redis answers, but will never do what is asked of it as it is set up: a person has to see to it."""
+
+
+class QueueIdentityError(CoordinationError):
+    """Another queue has this name in Redis, or this root has gone its own way."""
 
 
 class ClaimLostError(CoordinationError):

@@ -40,12 +40,13 @@ class Dispatcher(Generic[T]):
         log: EventLog,
         store: StateStore,
         decode: Callable[[StoredRecord], QueueEvent[T]],
+        on_watch: Callable[[], None],
     ) -> None:
         # fixed after construction
         self._queue, self._queue_name, self._worker_id = queue, queue_name, worker_id
         self._log, self._store, self._decode = log, store, decode
         self._opened_tail = log.tail()
-        self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick)
+        self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch)
         self._changed = threading.Condition()
         # guarded by _changed
         self._threads: dict[UUID, DeliveryThread] = {}

@@ -26,8 +26,10 @@ ERROR_PAUSE_SECONDS = 1.0
 class LogWatcher:
     """Watches one log.  Thread safe."""
 
-    def __init__(self, name: str, tail: Callable[[], int], on_tick: Callable[[], None]) -> None:
-        self._name, self._read_tail, self._on_tick = name, tail, on_tick
+    def __init__(
+        self, name: str, tail: Callable[[], int], on_tick: Callable[[], None], on_start: Callable[[], None]
+    ) -> None:
+        self._name, self._read_tail, self._on_tick, self._on_start = name, tail, on_tick, on_start
         self._hint = threading.Event()
         self._stopping = False
         self._grown = threading.Condition()
@@ -39,6 +41,7 @@ class LogWatcher:
         """Start the thread unless it runs."""
         with self._grown:
             if self._thread is None and not self._stopping:
+                self._on_start()
                 self._tail = self._read_tail()
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()

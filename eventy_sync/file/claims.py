@@ -1,6 +1,6 @@
 """Claims as a worker holds them: taken and given back by hand, or by ``with queue.claim(...)``.
 
-The state store decides who holds a claim; this module remembers under which token *this* process
+An authority decides who holds a claim; this module remembers under which token *this* process
 does, and renews the claims of open handles from one thread, which lives as long as there are any.
 """
 
@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from eventy_sync.errors import ClaimLostError, InvalidArgumentError, StorageError
+from eventy_sync.errors import ClaimLostError, CoordinationError, InvalidArgumentError, StorageError
+from eventy_sync.file.coordinator import ClaimAuthority
 from eventy_sync.models import Claim, Page
-from eventy_sync.storage.state import ClaimTable
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +30,17 @@ SAFETY_SHARE = 0.1
 class Claims:
     """The claims of one worker.  Thread safe."""
 
-    def __init__(self, table: ClaimTable, worker_id: UUID, default_ttl_seconds: float, thread_name: str) -> None:
-        self._table, self._worker_id = table, worker_id
+    def __init__(
+        self, authority: ClaimAuthority, worker_id: UUID, default_ttl_seconds: float, thread_name: str
+    ) -> None:
+        self._authority, self._worker_id = authority, worker_id
         self._default_ttl_seconds = default_ttl_seconds
         self._tokens: dict[str, int] = {}  # of the claims we were granted; an expired one does no harm
         self.renewals = Renewals(self, thread_name)
 
     def create(self, claim_id: str, data: Any = None, ttl_seconds: float | None = None) -> Claim | None:
         """Take the claim, or return None because somebody holds it."""
-        claim = self._table.create(claim_id, self._worker_id, data, self.ttl(ttl_seconds))
+        claim = self._authority.create(claim_id, self._worker_id, data, self.ttl(ttl_seconds))
         if claim is not None:
             self._tokens[claim_id] = claim.token
         return claim
@@ -56,7 +58,7 @@ class Claims:
         token = self._tokens.get(claim_id) if token is None else token
         renewed = None
         if token is not None:
-            renewed = self._table.renew(claim_id, self._worker_id, token, self.ttl(ttl_seconds))
+            renewed = self._authority.renew(claim_id, self._worker_id, token, self.ttl(ttl_seconds))
         if renewed is None:
             raise ClaimLostError(
                 f"this worker does not hold the claim {claim_id!r:.200}: it expired or was never taken"
@@ -71,7 +73,7 @@ class Claims:
             return False
         if held == token:
             self._tokens.pop(claim_id, None)
-        return self._table.release(claim_id, self._worker_id, token)
+        return self._authority.release(claim_id, self._worker_id, token)
 
     def release_all(self) -> None:
         """Give back whatever this worker still holds, as at its end."""
@@ -80,11 +82,11 @@ class Claims:
 
     def get(self, claim_id: str) -> Claim:
         """See `EventQueue.get_claim`."""
-        return self._table.get(claim_id)
+        return self._authority.get(claim_id)
 
     def batch_get(self, claim_ids: Sequence[str]) -> list[Claim | None]:
         """See `EventQueue.batch_get_claims`."""
-        return self._table.batch_get(claim_ids)
+        return self._authority.batch_get(claim_ids)
 
     def search(
         self,
@@ -95,11 +97,11 @@ class Claims:
         latest: datetime | None,
     ) -> Page[Claim]:
         """See `EventQueue.search_claims`."""
-        return self._table.search(page_id, limit, worker_id, earliest, latest)
+        return self._authority.search(page_id, limit, worker_id, earliest, latest)
 
     def count(self, worker_id: UUID | None, earliest: datetime | None, latest: datetime | None) -> int:
         """See `EventQueue.count_claims`."""
-        return self._table.count(worker_id, earliest, latest)
+        return self._authority.count(worker_id, earliest, latest)
 
 
 class ClaimHandle:
@@ -226,7 +228,7 @@ class Renewals:
             except ClaimLostError as exc:
                 self.remove(handle)
                 logger.warning("claim lost: %s", exc)
-            except StorageError as exc:
+            except (StorageError, CoordinationError) as exc:
                 logger.warning("claim not renewed, will try again: %s", exc)
 
     def _wait_for_due(self) -> ClaimHandle | None:

@@ -6,16 +6,18 @@ An engine is made at open, dropped at close, and made anew in the child of a for
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from eventy_sync.delivery import Dispatcher
-from eventy_sync.errors import StorageError
+from eventy_sync.errors import CoordinationError, StorageError
 from eventy_sync.event_queue import EventQueue
 from eventy_sync.file.claims import Claims
+from eventy_sync.file.coordinator import Coordinator
 from eventy_sync.file.events import Events
-from eventy_sync.file.identity import STATE_FILE, open_root
+from eventy_sync.file.identity import STATE_FILE, QueueIdentity, open_root
 from eventy_sync.serializers import Serializer
 from eventy_sync.storage.log import Durability, EventLog, Retention
 from eventy_sync.storage.state import StateStore
@@ -41,12 +43,20 @@ class Engine(Generic[T]):
         segment_bytes: int,
         retention: Retention | None,
         claim_expiration_seconds: float,
+        make_coordinator: Callable[[QueueIdentity, StateStore], Coordinator],
     ) -> None:
         self.identity = open_root(root)
-        self.log = EventLog(root, durability=durability, segment_bytes=segment_bytes, retention=retention)
         self.store = StateStore(root / STATE_FILE, sync_every_commit=durability == "fsync")
+        self.coordinator = make_coordinator(self.identity, self.store)
+        self.log = EventLog(
+            root,
+            durability=durability,
+            segment_bytes=segment_bytes,
+            retention=retention,
+            numbering=self.coordinator.numbering,
+        )
         self.events: Events[T] = Events(self.log, serializer, payload_type)
-        self.claims = Claims(self.store.claims, worker_id, claim_expiration_seconds, f"eventy-{name}-claims")
+        self.claims = Claims(self.coordinator.claims, worker_id, claim_expiration_seconds, f"eventy-{name}-claims")
         self.dispatcher: Dispatcher[T] = Dispatcher(
             queue=queue,
             queue_name=name,
@@ -54,7 +64,9 @@ class Engine(Generic[T]):
             log=self.log,
             store=self.store,
             decode=self.events.event_of,
+            on_watch=self.coordinator.watch,
         )
+        self.coordinator.start(self.log, self.dispatcher.wake)
 
     def close(self, deadline: float | None) -> None:
         """Let handlers finish until the monotonic deadline, give claims back, and close all files.
@@ -70,7 +82,8 @@ class Engine(Generic[T]):
         self.claims.renewals.stop()
         try:
             self.claims.release_all()
-        except StorageError as exc:
+        except (StorageError, CoordinationError) as exc:
             logger.warning("claims not given back, they will expire: %s", exc)
+        self.coordinator.stop()
         self.store.close()
         self.log.close()

@@ -11,8 +11,7 @@ from eventy_sync.file.engine import Engine
 def health(engine: Engine[Any], worker_id: UUID) -> dict[str, Any]:
     """See `EventQueue.health`."""
     return {
-        "mode": "file",
-        "reason": None,
+        **engine.coordinator.health(),
         "tail": engine.log.tail(),
         "worker_id": worker_id,
         "root_id": engine.identity.root_id,

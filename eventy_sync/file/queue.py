@@ -19,7 +19,9 @@ from eventy_sync.errors import InvalidArgumentError, QueueClosedError
 from eventy_sync.event_queue import EventQueue
 from eventy_sync.file import inspection, lifecycle
 from eventy_sync.file.claims import ClaimHandle
+from eventy_sync.file.coordinator import Coordinator, LocalCoordinator
 from eventy_sync.file.engine import Engine
+from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.file.running import serve_until_signalled
 from eventy_sync.file.subscriptions import Declared, Subscriptions
 from eventy_sync.file.waiting import wait_for_result
@@ -34,6 +36,7 @@ from eventy_sync.storage.log import (
     repair,
     verify,
 )
+from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +119,11 @@ class AbstractFileEventQueue(EventQueue[T]):
             segment_bytes=self.segment_bytes,
             retention=self.retention,
             claim_expiration_seconds=self.claim_expiration_seconds,
+            make_coordinator=self._make_coordinator,
         )
+
+    def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:
+        return LocalCoordinator(store)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT_SECONDS) -> None:
         with self._lock:
@@ -142,6 +149,12 @@ class AbstractFileEventQueue(EventQueue[T]):
         """Return the engine of an open queue."""
         if (engine := self._engine) is None:
             raise QueueClosedError(f"the queue {self.name!r} is not open: use it inside `with queue:`")
+        return engine
+
+    def _up_to_date(self) -> Engine[T]:
+        """Return the engine of an open queue, with what other roots have published."""
+        engine = self._opened()
+        engine.coordinator.refresh()
         return engine
 
     def _before_fork(self) -> None:
@@ -185,10 +198,10 @@ class AbstractFileEventQueue(EventQueue[T]):
         return events
 
     def get_event(self, event_id: int) -> QueueEvent[T]:
-        return self._opened().events.get(event_id)
+        return self._up_to_date().events.get(event_id)
 
     def batch_get_events(self, event_ids: Sequence[int]) -> list[QueueEvent[T] | None]:
-        return self._opened().events.batch_get(event_ids)
+        return self._up_to_date().events.batch_get(event_ids)
 
     def search_events(
         self,
@@ -197,15 +210,15 @@ class AbstractFileEventQueue(EventQueue[T]):
         created_at__gte: datetime | None = None,
         created_at__lte: datetime | None = None,
     ) -> Page[QueueEvent[T]]:
-        return self._opened().events.search(page_id, limit, created_at__gte, created_at__lte)
+        return self._up_to_date().events.search(page_id, limit, created_at__gte, created_at__lte)
 
     def count_events(self, created_at__gte: datetime | None = None, created_at__lte: datetime | None = None) -> int:
-        return self._opened().events.count(created_at__gte, created_at__lte)
+        return self._up_to_date().events.count(created_at__gte, created_at__lte)
 
     def iter_events(
         self, from_index: int = 1, follow: bool = False, timeout: float | None = None
     ) -> Iterator[QueueEvent[T]]:
-        engine = self._opened()
+        engine = self._up_to_date()
         return engine.events.iterate(from_index, follow, timeout, engine.dispatcher.wait_beyond)
 
     # -- subscriptions ---------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@
 """
 
 from eventy_sync.storage.log.event_log import SEGMENT_BYTES, EventLog
+from eventy_sync.storage.log.group_commit import Batch
+from eventy_sync.storage.log.numbering import Entry, LocalNumbering, LogEnd, Numbering
 from eventy_sync.storage.log.reader import LogReader
 from eventy_sync.storage.log.record import StoredRecord, fields
 from eventy_sync.storage.log.repair import Verification, repair, verify
@@ -12,9 +14,14 @@ from eventy_sync.storage.log.writer import Durability
 
 __all__ = [
     "SEGMENT_BYTES",
+    "Batch",
     "Durability",
+    "Entry",
     "EventLog",
+    "LocalNumbering",
+    "LogEnd",
     "LogReader",
+    "Numbering",
     "Retention",
     "SegmentSummary",
     "StoredRecord",

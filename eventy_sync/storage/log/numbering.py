@@ -41,6 +41,9 @@ class LogEnd(Protocol):
     def lose_locked(self, last_id: int) -> None:
         """Append a record that says that the events from the tail to this one are lost."""
 
+    def start_after_locked(self, last_id: int) -> None:
+        """Let a log that is empty begin behind this id."""
+
 
 class Numbering(Protocol):
     """Gives out ids."""

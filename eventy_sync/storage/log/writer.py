@@ -22,7 +22,7 @@ from eventy_sync.storage.log.group_commit import Batch
 from eventy_sync.storage.log.interval_sync import IntervalSync
 from eventy_sync.storage.log.layout import broken_path, segment_name
 from eventy_sync.storage.log.lock import AppendLock
-from eventy_sync.storage.log.numbering import CLOCK_STEP_MICROSECONDS, Entry, Numbering
+from eventy_sync.storage.log.numbering import Entry, Numbering
 from eventy_sync.storage.log.record import build, gap_fields
 from eventy_sync.storage.log.segment import read_end
 
@@ -113,6 +113,22 @@ class LogWriter:
         """
         line = build(self.tail + 1, self.last_at, gap_fields(last_id))
         self._append_locked([line], last_id, self.last_at, self.last_at)
+
+    def start_after_locked(self, last_id: int) -> None:
+        """Let a log that is empty begin behind this id: its next event has the id that follows.
+
+        Raises:
+            StorageError: the disk refused, or the log is not empty.
+        """
+        if self.tail or self._first_id != 1:
+            raise StorageError(f"{str(self._directory)!r} is not empty; it cannot begin at event {last_id + 1}")
+        unused = self._path
+        os.close(open_file(self._directory / segment_name(last_id + 1), os.O_WRONLY | os.O_CREAT))
+        self._seal_locked()  # whoever watches the unused segment looks for a newer one now
+        self._open_segment_locked(last_id + 1, os.O_CREAT)
+        with storage_errors("remove", unused):
+            os.unlink(unused)
+        self._catalog.refresh()
 
     def _append_locked(self, lines: Sequence[bytes], last_id: int, earliest_at: int, last_at: int) -> None:
         if self._size >= self._segment_bytes or earliest_at < self.last_at:

@@ -66,16 +66,18 @@ class ClaimTable:
     def __init__(self, connection: Connection, clocks: Callable[[], Now] = read_clocks) -> None:
         self._connection, self._clocks = connection, clocks
 
-    def create(self, claim_id: str, worker_id: UUID, data: Any, ttl_seconds: float) -> Claim | None:
-        """Grant the claim, or return None because somebody holds it."""
+    def create(
+        self, claim_id: str, worker_id: UUID, data: Any, ttl_seconds: float, least_token: int = 0
+    ) -> Claim | None:
+        """Grant the claim under the next token, `least_token` at least, or return None because somebody holds it."""
         check_claim_id(claim_id)
         check_ttl(ttl_seconds)
-        text = _encode_data(data)
+        text = encode_data(data)
         with self._connection.transaction() as database:
             now = self._clocks()
             if database.execute(f"SELECT 1 FROM claims WHERE id = ? AND {_LIVE}", (claim_id, *_live(now))).fetchone():
                 return None
-            database.execute("UPDATE counters SET value = value + 1 WHERE name = 'token'")
+            database.execute("UPDATE counters SET value = MAX(value + 1, ?) WHERE name = 'token'", (least_token,))
             token = database.execute("SELECT value FROM counters WHERE name = 'token'").fetchone()[0]
             expires_at = now.wall + int(ttl_seconds * 1_000_000)
             row = (claim_id, worker_id.bytes, token, text, now.wall, expires_at)
@@ -160,6 +162,10 @@ class ClaimTable:
         where = self._where(worker_id__eq, created_at__gte, created_at__lte)
         return int(self._connection.rows(f"SELECT COUNT(*) FROM claims {where}", where.parameters)[0][0])
 
+    def last_token(self) -> int:
+        """Return the last fencing token that was given out here."""
+        return int(self._connection.rows("SELECT value FROM counters WHERE name = 'token'")[0][0])
+
     def delete_expired(self) -> int:
         """Forget claims whose time is over, and return how many; they are free without this, too."""
         with self._connection.transaction() as database:
@@ -182,7 +188,12 @@ def _live(now: Now) -> tuple[str, float, float, int]:
     return now.boot_id, now.boot_seconds, now.boot_seconds, now.wall
 
 
-def _encode_data(data: Any) -> str:
+def encode_data(data: Any) -> str:
+    """Return claim data as JSON.
+
+    Raises:
+        InvalidArgumentError: they are no plain JSON values, or too large.
+    """
     try:
         text = msgspec.json.encode(data)
         if msgspec.json.decode(text) != msgspec.to_builtins(data):

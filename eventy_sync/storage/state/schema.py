@@ -2,7 +2,8 @@
 
 Ids of results and subscriptions are time-ordered, so rows are appended; times are microseconds since
 1970, UTC.  `counters` holds what must not be counted or guessed: how many results there are, the last
-fencing token, and a number that grows with every change to the subscriptions.
+fencing token, and a number that grows with every change to the subscriptions.  `remembered` holds what a
+root that is coordinated with others must still know when it cannot ask.
 """
 
 VERSION = 1
@@ -24,6 +25,7 @@ STATEMENTS = (
         id BLOB PRIMARY KEY, type_name TEXT NOT NULL, body BLOB NOT NULL, from_index INTEGER NOT NULL,
         explicit_start INTEGER NOT NULL, created_at INTEGER NOT NULL, worker_id BLOB NOT NULL
     ) WITHOUT ROWID""",
+    "CREATE TABLE remembered (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO counters VALUES ('results', 0), ('token', 0), ('subscriptions_version', 0)",
 )

@@ -1,4 +1,4 @@
-"""The state store of one root: three tables over one connection."""
+"""The state store of one root: its tables over one connection."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from eventy_sync.storage.state.claims import ClaimTable
 from eventy_sync.storage.state.connection import Connection
+from eventy_sync.storage.state.remembered import RememberedTable
 from eventy_sync.storage.state.results import ResultTable
 from eventy_sync.storage.state.subscriptions import SubscriptionTable
 
@@ -21,6 +22,7 @@ class StateStore:
         self.results = ResultTable(self._connection)
         self.claims = ClaimTable(self._connection)
         self.subscriptions = SubscriptionTable(self._connection)
+        self.remembered = RememberedTable(self._connection)
         self.before_fork = self._connection.before_fork
         self.after_fork_in_parent = self._connection.after_fork_in_parent
         self.after_fork_in_child = self._connection.after_fork_in_child

@@ -1,0 +1,105 @@
+"""The coordinator: who gives out ids and claims, and who tells of other roots.
+
+A file queue has one.  `LocalCoordinator` serves a root that is alone; a queue on several hosts has one
+that asks a server.  The engine calls `start` once the log is open, `stop` before it is closed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from eventy_sync.models import Claim, Page
+from eventy_sync.storage.log import EventLog, LocalNumbering, Numbering
+from eventy_sync.storage.state import StateStore
+
+
+class ClaimAuthority(Protocol):
+    """Decides who holds a claim.  Thread safe; `ClaimTable` is one."""
+
+    def create(self, claim_id: str, worker_id: UUID, data: Any, ttl_seconds: float) -> Claim | None:
+        """Grant the claim, or return None because somebody holds it."""
+
+    def renew(self, claim_id: str, worker_id: UUID, token: int, ttl_seconds: float) -> Claim | None:
+        """Let the claim last so long from now, or return None because it is not held under this token."""
+
+    def release(self, claim_id: str, worker_id: UUID, token: int) -> bool:
+        """Free the claim if it is held under this token."""
+
+    def get(self, claim_id: str) -> Claim:
+        """Return a claim that is held, or raise ClaimNotFoundError."""
+
+    def batch_get(self, claim_ids: Sequence[str]) -> list[Claim | None]:
+        """Return claims in the order of their ids, None for what nobody holds."""
+
+    def search(
+        self,
+        page_id: str | None = None,
+        limit: int = 100,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> Page[Claim]:
+        """Return a page of the claims that are held, by id."""
+
+    def count(
+        self,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> int:
+        """Return how many claims are held."""
+
+
+class Coordinator(ABC):
+    """All methods are thread safe."""
+
+    numbering: Numbering
+    claims: ClaimAuthority
+
+    @abstractmethod
+    def start(self, log: EventLog, wake: Callable[[], None]) -> None:
+        """Begin to serve this log; `wake` is called when it has grown."""
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Make what others have published readable here, if that may be overdue.  Cheap; never raises."""
+
+    @abstractmethod
+    def watch(self) -> None:
+        """This process delivers from now on: learn of what others publish as soon as may be."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End all threads and connections."""
+
+    @abstractmethod
+    def health(self) -> dict[str, Any]:
+        """Return `mode` and `reason`, and what else there is to tell."""
+
+
+class LocalCoordinator(Coordinator):
+    """For a root that is alone: ids from the log's tail, claims from the state store."""
+
+    def __init__(self, store: StateStore) -> None:
+        self.numbering = LocalNumbering()
+        self.claims = store.claims
+
+    def start(self, log: EventLog, wake: Callable[[], None]) -> None:
+        """Nothing to begin."""
+
+    def refresh(self) -> None:
+        """Nothing to refresh: all processes of the root share its log."""
+
+    def watch(self) -> None:
+        """Nothing to watch but the log."""
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+    def health(self) -> dict[str, Any]:
+        """Return the mode "file"."""
+        return {"mode": "file", "reason": None}
