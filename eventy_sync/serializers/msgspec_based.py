@@ -90,7 +90,7 @@ def _bind(
         decode = decoder(Any if is_any(payload_type) else payload_type)
     except (TypeError, NameError) as exc:
         raise _unsupported(payload_type) from exc
-    if not is_any(payload_type) and _is_unknown_class(payload_type):
+    if not is_any(payload_type) and _has_unknown_class(payload_type):
         raise _unsupported(payload_type)
     verifies = payload_type not in PLAIN_TYPES and not is_any(payload_type)
 
@@ -123,12 +123,23 @@ def _bind(
     return Codec(encode_checked, decode_checked)
 
 
-def _is_unknown_class(payload_type: Any) -> bool:
-    """Return whether msgspec would need hooks for this class: it then passes at binding and fails at use."""
+def _has_unknown_class(payload_type: Any) -> bool:
+    """Return whether msgspec would need hooks for a class in this type: it then passes at binding and fails at use."""
     try:
-        return type(msgspec.inspect.type_info(payload_type)).__name__ == "CustomType"
+        unseen: list[Any] = [msgspec.inspect.type_info(payload_type)]
     except (TypeError, NameError, AttributeError):
         return False
+    seen: set[int] = set()  # types may hold themselves
+    while unseen:
+        part = unseen.pop()
+        if isinstance(part, msgspec.inspect.CustomType):
+            return True
+        if isinstance(part, (tuple, list)):
+            unseen += part
+        elif isinstance(part, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(part) not in seen:
+            seen.add(id(part))
+            unseen += [getattr(part, name) for name in part.__struct_fields__]
+    return False
 
 
 def _unsupported(payload_type: Any) -> InvalidArgumentError:
