@@ -81,9 +81,9 @@ def encode_subscriber(subscriber: Any) -> tuple[str, bytes] | None:
         return None
     try:
         tagged = _to_plain(subscriber)
+        return tagged[_TAG], json.dumps(tagged["fields"], allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidArgumentError(f"a field of {type(subscriber).__name__} cannot be stored: {exc}") from exc
-    return tagged[_TAG], json.dumps(tagged["fields"], allow_nan=False).encode()
 
 
 def decode_subscriber(type_name: str, body: bytes) -> Subscriber[Any] | None:
@@ -96,7 +96,7 @@ def decode_subscriber(type_name: str, body: bytes) -> Subscriber[Any] | None:
     if cls is None:
         return None
     try:
-        return _build(cls, json.loads(body))
+        return _build(cls, msgspec.json.decode(body, type=dict[str, Any]))
     except (TypeError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as exc:
         raise InvalidArgumentError(f"the stored fields of {type_name!r:.200} do not fit its class: {exc}") from exc
 
@@ -130,6 +130,13 @@ def _find_class(type_name: str) -> type[Subscriber[Any]] | None:
     return found if isinstance(found, type) and issubclass(found, Subscriber) else None
 
 
+class _Nested(msgspec.Struct):
+    """A subscriber that is another one's field."""
+
+    type_name: str
+    fields: dict[str, Any]
+
+
 def _build(cls: type[Subscriber[Any]], fields: dict[str, Any]) -> Subscriber[Any]:
     """Make an instance from plain values, checked against the annotations."""
     nested = {name: _build_nested(value) for name, value in fields.items() if isinstance(value, dict) and _TAG in value}
@@ -147,10 +154,11 @@ def _build(cls: type[Subscriber[Any]], fields: dict[str, Any]) -> Subscriber[Any
 
 
 def _build_nested(tagged: dict[str, Any]) -> Subscriber[Any]:
-    cls = _find_class(tagged[_TAG])
+    nested = msgspec.convert({"type_name": tagged[_TAG], **tagged}, _Nested)
+    cls = _find_class(nested.type_name)
     if cls is None:
-        raise ValueError(f"the class {tagged[_TAG]!r:.200} of a field is not imported here")
-    return _build(cls, tagged["fields"])
+        raise ValueError(f"the class {nested.type_name!r:.200} of a field is not imported here")
+    return _build(cls, nested.fields)
 
 
 def _hints(cls: type) -> dict[str, Any]:

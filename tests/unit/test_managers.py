@@ -1,0 +1,133 @@
+"""Queue managers: one queue for each payload type, and the one that the environment describes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from eventy_sync import FileQueueManager, InvalidArgumentError, QueueClosedError
+from eventy_sync.file.manager import queue_name
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Order:
+    id: int
+
+
+@dataclass
+class Invoice:
+    id: int
+
+
+def test_each_type_has_its_queue(root: Path) -> None:
+    """Registered before or inside the block; open inside it only."""
+    manager = FileQueueManager(root)
+    manager.register(Order)
+    with manager:
+        manager.register(Invoice)
+        manager.register(Order)
+        assert manager.get_event_queue(Order).publish(Order(1)).id == 1
+        assert manager.get_event_queue(Invoice).publish(Invoice(2)).id == 1
+        assert manager.get_queue_types() == [Order, Invoice]
+    with pytest.raises(QueueClosedError):
+        manager.get_event_queue(Order).count_events()
+    assert sorted(each.name for each in root.iterdir()) == sorted([queue_name(Order), queue_name(Invoice)])
+
+
+def test_nested_blocks_close_with_the_outermost(root: Path) -> None:
+    """As a queue's own do."""
+    manager = FileQueueManager(root)
+    manager.register(dict)
+    with manager:
+        with manager:
+            pass
+        assert manager.get_event_queue(dict).count_events() == 0
+
+
+def test_an_unregistered_type_is_refused(root: Path) -> None:
+    """Also once it was deregistered; its events stay on disk."""
+    with FileQueueManager(root) as manager:
+        manager.register(dict)
+        manager.get_event_queue(dict).publish({})
+        manager.deregister(dict)
+        manager.deregister(dict)
+        with pytest.raises(InvalidArgumentError, match=r"call register\(\)"):
+            manager.get_event_queue(dict)
+        manager.register(dict)
+        assert manager.get_event_queue(dict).count_events() == 1
+
+
+@pytest.mark.parametrize(
+    "payload_type", [dict, list[int], dict[str, "int | None"], Order | None, "a/../b", "\x00", "é" * 500]
+)
+def test_a_directory_name_is_plain(payload_type: object) -> None:
+    """Nothing in a type's name can lead out of the directory."""
+    name = queue_name(payload_type)
+    assert name.isascii()
+    assert "/" not in name
+    assert not name.startswith((".", "-"))
+    assert len(name) <= 200
+
+
+ASK = "from eventy_sync import get_default_queue_manager as get; m = get(); print(type(m).__name__, m is get())"
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Ask for the default manager in a process with this environment."""
+
+    def run(source: str = ASK, **environment: str) -> subprocess.CompletedProcess[str]:
+        for name in ("EVENTY_ROOT_DIR", "EVENTY_QUEUE_MANAGER", "EVENTY_SERIALIZER"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, cwd=REPOSITORY)
+
+    return run
+
+
+Ask = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_the_environment_names_a_directory(ask: Ask, root: Path) -> None:
+    """A file queue manager there, the same one each time."""
+    assert ask(EVENTY_ROOT_DIR=str(root)).stdout == "FileQueueManager True\n"
+
+
+def test_the_environment_names_the_serializer(ask: Ask, root: Path) -> None:
+    """Its queues use it."""
+    source = ASK + "; m.register(dict); q = m.get_event_queue(dict); print(q.event_serializer)"
+    assert ask(source, EVENTY_ROOT_DIR=str(root), EVENTY_SERIALIZER="msgpack").stdout.endswith("msgpack\n")
+
+
+def test_the_environment_names_a_manager_of_ones_own(ask: Ask) -> None:
+    """`module:Class`, called without arguments."""
+    target = "tests.unit.managers_of_ones_own:Quiet"
+    assert ask(EVENTY_QUEUE_MANAGER=target).stdout == "Quiet True\n"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"EVENTY_QUEUE_MANAGER": "no_such_module:Manager"},
+        {"EVENTY_QUEUE_MANAGER": "eventy_sync:Nothing"},
+        {"EVENTY_QUEUE_MANAGER": "eventy_sync:FileEventQueue"},
+        {"EVENTY_QUEUE_MANAGER": "eventy_sync"},
+        {"EVENTY_QUEUE_MANAGER": ":"},
+    ],
+)
+def test_an_environment_that_names_none_is_refused(ask: Ask, environment: dict[str, str]) -> None:
+    """The error names the variables."""
+    done = ask(**environment)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("eventy_sync.errors.InvalidArgumentError: ")
+    assert "EVENTY_QUEUE_MANAGER" in last
