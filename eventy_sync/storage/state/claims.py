@@ -196,8 +196,8 @@ def encode_data(data: Any) -> str:
     """
     try:
         text = msgspec.json.encode(data)
-        if msgspec.json.decode(text) != msgspec.to_builtins(data):
-            raise ValueError("it does not read back as it is (NaN, or keys that are no text?)")
+        if msgspec.json.decode(text) != data:
+            raise ValueError("they do not read back as they are")
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as exc:
         raise InvalidArgumentError(f"claim data must be plain JSON values: {exc}") from exc
     if len(text) > MAX_CLAIM_DATA_BYTES:

@@ -108,6 +108,7 @@ class Connection:
                 check_same_thread=False,
             )
         try:
+            self._version(database)  # a later one is left as it is
             _use_wal(database)
             database.execute(f"PRAGMA synchronous = {'FULL' if self._sync_every_commit else 'NORMAL'}")
             self._make_schema(database)
