@@ -15,6 +15,7 @@ from eventy_sync.cli import demo, inspecting, maintenance, publishing, working
 from eventy_sync.errors import EventyError
 from eventy_sync.version import __version__
 
+INTERRUPTED = 130
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -27,6 +28,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except EventyError as exc:
             raise click.ClickException(str(exc)) from exc
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands in the order in which a newcomer meets them, not by the alphabet."""

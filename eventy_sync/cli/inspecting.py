@@ -19,6 +19,7 @@ from eventy_sync.cli.options import (
     serializer_option,
     size_text,
 )
+from eventy_sync.delivery.failures import printable
 from eventy_sync.models import Claim, EventResult, Page, QueueEvent
 
 LAST_EVENTS = 10
@@ -121,7 +122,7 @@ def _echo_event(event: QueueEvent[Any], as_json: bool) -> None:
         echo_json(event)
     else:
         payload = msgspec.json.encode(event.payload, enc_hook=repr).decode()
-        click.echo(f"{event.id}  {event.created_at.astimezone():%Y-%m-%d %H:%M:%S}  {payload}")
+        click.echo(f"{event.id}  {event.created_at.astimezone():%Y-%m-%d %H:%M:%S}  {printable(payload)}")
 
 
 def _echo_result(result: EventResult) -> None:

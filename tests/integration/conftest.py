@@ -1,0 +1,65 @@
+"""The command line as a user has it: another process, its own environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return a clean environment in which the package is found."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("EVENTY_")}
+    return {**kept, "PYTHONPATH": str(REPOSITORY), **more}
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `eventy-sync` with these arguments to its end."""
+
+    def run(*arguments: object, stdin: str | bytes = "", **env: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "eventy_sync", *map(str, arguments)],
+            input=stdin if isinstance(stdin, bytes) else stdin.encode(),
+            capture_output=True,
+            timeout=60,
+            cwd=tmp_path,
+            env=environment(**env),
+        )
+        output, errors = done.stdout.decode(), done.stderr.decode()
+        assert "Traceback" not in errors
+        return subprocess.CompletedProcess(done.args, done.returncode, output, errors)
+
+    return run
+
+
+@pytest.fixture
+def start_cli(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `eventy-sync` and leave it running; it is killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "eventy_sync", *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=environment(PYTHONUNBUFFERED="1"),
+            **options,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
