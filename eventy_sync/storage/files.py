@@ -27,6 +27,17 @@ def storage_errors(doing: str, path: Path) -> Iterator[None]:
         raise StorageError(f"cannot {doing} {str(path)!r}: {exc.strerror or exc}") from exc
 
 
+@contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """As `storage_errors`, but a file that is not there stays a FileNotFoundError: it may have been dropped."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        raise StorageError(f"cannot read {str(path)!r}: {exc.strerror or exc}") from exc
+
+
 def open_file(path: Path, flags: int) -> int:
     """Open a regular file of ours and return its descriptor; with O_CREAT it is made if it is not there.
 

@@ -7,13 +7,12 @@ the log is, and opening reads one segment's end, not the history.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from eventy_sync.errors import CorruptRecordError, EventExpiredError, EventNotFoundError
-from eventy_sync.storage.files import make_directory, storage_errors, sync_directory
+from eventy_sync.errors import CorruptRecordError, EventExpiredError, EventNotFoundError, StorageError
+from eventy_sync.storage.files import make_directory, read_errors, storage_errors, sync_directory
 from eventy_sync.storage.log.catalog import Catalog
 from eventy_sync.storage.log.group_commit import Batch, GroupCommit
 from eventy_sync.storage.log.layout import EVENTS_DIRECTORY, LOCK_FILE, segment_name
@@ -63,7 +62,7 @@ class EventLog:
             durability=durability,
             segment_bytes=segment_bytes,
             numbering=numbering or LocalNumbering(clock),
-            on_rotate=self._drop_expired_locked,
+            on_rotate=self._drop_expired_after_rotation_locked,
         )
         self._group_commit = GroupCommit(self._writer.commit)
 
@@ -116,10 +115,16 @@ class EventLog:
         with self._lock:
             yield
 
+    def _drop_expired_after_rotation_locked(self) -> None:
+        try:
+            self._drop_expired_locked()
+        except StorageError as exc:
+            logger.error("retention failed, publishing goes on: %s", exc)
+
     def _drop_expired_locked(self, dry_run: bool = False) -> list[SegmentSummary]:
         if self._retention is None:
             return []
-        segments = [self._summary(first_id) for first_id in self._catalog.refresh()]
+        segments = self.summaries()
         going = expired(segments, self._retention, self._clock())
         if not dry_run:
             self._remove(going)
@@ -186,27 +191,34 @@ class EventLog:
         if (first_id := self._catalog.holding(event_id)) is None or event_id < self.oldest():
             raise self._expired(event_id)
         try:
-            with Segment(self.directory, first_id) as segment:
-                found = segment.find_id(event_id)
-                if found is None or found.record.id != event_id or found.record.gap:
-                    position = segment.size if found is None else found.position
-                    raise CorruptRecordError(segment.path.name, position, "it cannot be read", event_id, event_id)
-                return found.record
+            return self._read(first_id, event_id)
         except FileNotFoundError:
             self._catalog.refresh()
             raise self._expired(event_id) from None
+
+    def _read(self, first_id: int, event_id: int) -> StoredRecord:
+        with read_errors(self.directory), Segment(self.directory, first_id) as segment:
+            found = segment.find_id(event_id)
+            if found is None or found.record.id != event_id or found.record.gap:
+                position = segment.size if found is None else found.position
+                raise CorruptRecordError(segment.path.name, position, "it cannot be read", event_id, event_id)
+            return found.record
 
     def _expired(self, event_id: int) -> EventExpiredError:
         return EventExpiredError(f"event {event_id} was dropped by retention; the oldest kept is {self.oldest()}")
 
     def summaries(self) -> list[SegmentSummary]:
         """Return all segments, oldest first, the active one last."""
-        return [self._summary(first_id) for first_id in self._catalog.refresh()]
+        found = []
+        for first_id in self._catalog.refresh():
+            with suppress(FileNotFoundError):  # dropped meanwhile
+                found.append(self._summary(first_id))
+        return found
 
     def _summary(self, first_id: int) -> SegmentSummary:
         if (known := self._summaries.get(first_id)) is not None:
             return known
-        with Segment(self.directory, first_id) as segment:
+        with read_errors(self.directory), Segment(self.directory, first_id) as segment:
             end = segment.end()
             newer = self._catalog.newer_than(first_id)
             last_id = newer - 1 if newer is not None else (end.last.last_id if end.last else first_id - 1)
@@ -235,7 +247,7 @@ class EventLog:
         summary = self._summary(first_id)
         if summary.last_at is not None and earliest is not None and summary.last_at < earliest:
             return 1, 0
-        with Segment(self.directory, first_id) as segment:
+        with read_errors(self.directory), Segment(self.directory, first_id) as segment:
             low = segment.find_time(earliest) if earliest is not None else segment.first()
             high = segment.find_time(latest + 1) if latest is not None and latest < _END_OF_TIME else None
         if low is None:
@@ -244,5 +256,4 @@ class EventLog:
 
     def size_bytes(self) -> int:
         """Return what all segments take together."""
-        with storage_errors("measure", self.directory):
-            return sum(os.stat(self.directory / segment_name(each)).st_size for each in self._catalog.refresh())
+        return sum(segment.size_bytes for segment in self.summaries())

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Union
 
 from eventy_sync.errors import CorruptRecordError
+from eventy_sync.storage.files import storage_errors
 from eventy_sync.storage.log.catalog import Catalog
 from eventy_sync.storage.log.layout import segment_name
 from eventy_sync.storage.log.record import MAX_RECORD_BYTES, BadRecordError, StoredRecord, parse
@@ -45,8 +46,9 @@ class LogReader:
         Raises:
             StorageError: a file of the log cannot be opened or read.
         """
-        while not self._ready and self._advance():
-            pass
+        with storage_errors("read", self._directory):
+            while not self._ready and self._advance():
+                pass
         items, self._ready = self._ready[:limit], self._ready[limit:]
         self.next_id = items[-1].last_id + 1 if self._ready else self._expected
         return items

@@ -50,7 +50,7 @@ def verify(log: EventLog) -> Verification:
         else:
             found.damages.append(item)
     if segments:
-        with Segment(log.directory, segments[-1].first_id) as active:
+        with storage_errors("read", log.directory), Segment(log.directory, segments[-1].first_id) as active:
             end = active.end()
             found.torn_bytes = 0 if end.sealed else active.size - end.position
     return found

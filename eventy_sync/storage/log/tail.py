@@ -55,8 +55,9 @@ class Tail:
         return os.lseek(segment.fd, 0, os.SEEK_END) != self._size
 
     def _learn_locked(self, segment: Segment) -> None:
-        self._size = os.lseek(segment.fd, 0, os.SEEK_END)
-        end = read_end(segment.fd, self._size)
+        size = os.lseek(segment.fd, 0, os.SEEK_END)
+        end = read_end(segment.fd, size)
+        self._size = size  # known now: not if reading failed
         self._last_id = segment.first_id - 1 if end.last is None else end.last.last_id
         self._sealed = end.sealed
 

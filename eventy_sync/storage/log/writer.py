@@ -207,14 +207,18 @@ class LogWriter:
         self._fd, self._path, self._first_id = fd, path, first_id
         self._size, self.tail, self.last_at, self._sealed = 0, first_id - 1, 0, False
         if create:
-            if self._durability != "os":
-                with storage_errors("sync", self._directory):
-                    sync_directory(self._directory)
             self._catalog.refresh()
+        if self._durability != "os":  # whoever made it may have died before its name was on disk
+            try:
+                sync_directory(self._directory)
+            except OSError as exc:
+                self._refuse_from_now_on(exc)
+                raise StorageError(str(self._poison)) from exc
 
     def _learn_end_locked(self) -> None:
-        size = os.lseek(self._fd, 0, os.SEEK_END)
-        end = read_end(self._fd, size)
+        with storage_errors("read", self._path):
+            size = os.lseek(self._fd, 0, os.SEEK_END)
+            end = read_end(self._fd, size)
         self._sealed = end.sealed
         if end.last is not None:
             self.tail, self.last_at = end.last.last_id, end.last.at
