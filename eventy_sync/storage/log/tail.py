@@ -1,7 +1,8 @@
 """The log's tail, learnt without a lock: how far the log goes as of now.
 
 One `lseek` tells whether the active segment has grown; only then is its last line read.  A record
-that is not whole yet does not count.
+that is not whole yet does not count; what there is of it is looked at again each time, because it may
+be cut off and followed by something just as long.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Tail:
         # guarded by _lock
         self._segment: Segment | None = None
         self._size = -1
+        self._torn = (0, b"")  # where a record that is not whole begins, and what there is of it
         self._sealed = False
         self._last_id = 0
 
@@ -52,11 +54,16 @@ class Tail:
     def _has_changed_locked(self, segment: Segment) -> bool:
         if self._sealed:  # and there was no newer one when we looked
             return self._open_newest_locked()
-        return os.lseek(segment.fd, 0, os.SEEK_END) != self._size
+        if os.lseek(segment.fd, 0, os.SEEK_END) != self._size:
+            return True
+        position, torn = self._torn
+        return bool(torn) and os.pread(segment.fd, len(torn), position) != torn
 
     def _learn_locked(self, segment: Segment) -> None:
         size = os.lseek(segment.fd, 0, os.SEEK_END)
         end = read_end(segment.fd, size)
+        position = size if end.sealed else end.position
+        self._torn = position, os.pread(segment.fd, size - position, position) if position < size else b""
         self._size = size  # known now: not if reading failed
         self._last_id = segment.first_id - 1 if end.last is None else end.last.last_id
         self._sealed = end.sealed

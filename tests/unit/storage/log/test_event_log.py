@@ -345,6 +345,19 @@ def test_a_symbolic_link_or_fifo_where_a_segment_belongs_is_refused(root: Path) 
     log.close()
 
 
+def test_a_seal_in_the_place_of_a_torn_byte_is_noticed(log: EventLog) -> None:
+    """The file is as long as before, and yet the log goes on elsewhere."""
+    append(log, 1)
+    (segment,) = log.directory.glob("*.log")
+    with segment.open("ab") as file:
+        file.write(b"0")
+    assert log.tail() == 1
+    with log.exclusive():
+        pass
+    append(log, 1)
+    assert log.tail() == 2
+
+
 def test_dropping_everything_keeps_ids_growing(log: EventLog) -> None:
     """After drop_all the log is empty and the next id is one more than the last."""
     append(log, 40)
