@@ -91,7 +91,7 @@ def _echo_dropped(dropped: list[SegmentSummary], verb: str) -> None:
     for segment in dropped:
         click.echo(f"{verb} events {segment.first_id} to {segment.last_id} ({size_text(segment.size_bytes)})")
     if not dropped:
-        click.echo(f"{verb} no events: nothing is beyond the limits, or it is in the active segment")
+        click.echo(f"{verb} no events: no limit was given, nothing is beyond it, or it is in the active segment")
 
 
 def _echo_verification(found: Verification, as_json: bool) -> None:

@@ -18,7 +18,14 @@ from uuid import UUID, uuid4
 import msgspec
 
 from eventy_sync.errors import QueueFormatError
-from eventy_sync.storage.files import make_directory, open_file, storage_errors, sync_directory, write_all
+from eventy_sync.storage.files import (
+    make_directory,
+    open_file,
+    read_errors,
+    storage_errors,
+    sync_directory,
+    write_all,
+)
 
 FORMAT = 1
 IDENTITY_FILE = "queue.json"
@@ -65,7 +72,7 @@ def read_identity(root: Path) -> QueueIdentity:
     """
     path = root / IDENTITY_FILE
     try:
-        with storage_errors("read", path):
+        with read_errors(path):
             fd = open_file(path, os.O_RDONLY)
             try:
                 text = os.read(fd, _MAX_BYTES)

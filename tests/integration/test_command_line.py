@@ -216,7 +216,7 @@ def test_looking_makes_no_queue(run_cli: Run, tmp_path: Path, command: str) -> N
         done = run_cli(command, "-d", tmp_path / name)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.count("\n") == 1
-        assert done.stderr.startswith("Error: ")
+        assert done.stderr.startswith(f"Error: '{tmp_path / name}' is not a queue" if name != "file" else "Error: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]
     assert list((tmp_path / "empty").iterdir()) == []
 
