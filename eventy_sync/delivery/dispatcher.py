@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Dispatcher(Generic[T]):
-    """Thread safe.  Lock order: `_changed` before the watcher's own lock; no handler runs under either."""
+    """Thread safe.  Lock order: `_lock` before the watcher's own lock; no handler runs under either."""
 
     def __init__(
         self,
@@ -47,8 +47,9 @@ class Dispatcher(Generic[T]):
         self._log, self._store, self._decode = log, store, decode
         self._opened_tail = log.tail()
         self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch)
-        self._changed = threading.Condition()
-        # guarded by _changed
+        self._lock = threading.RLock()  # taken as itself: a condition's `with` is not safe from signals' exceptions
+        self._changed = threading.Condition(self._lock)
+        # guarded by _lock
         self._threads: dict[UUID, DeliveryThread] = {}
         self._subscriptions: dict[UUID, Subscription[Any]] = {}
         self._unknown: set[UUID] = set()  # stored ones whose class is not here: said once
@@ -67,7 +68,7 @@ class Dispatcher(Generic[T]):
         self._watcher.start()
 
     def _start(self, subscription: Subscription[Any]) -> None:
-        with self._changed:
+        with self._lock:
             if self._is_stopping or subscription.id in self._threads:
                 return
             thread = self._make_thread(subscription)
@@ -98,7 +99,7 @@ class Dispatcher(Generic[T]):
 
     def unsubscribe(self, subscription_id: UUID) -> Subscription[Any] | None:
         """End a subscription of this process, wait for its handler unless called from there, and return it."""
-        with self._changed:
+        with self._lock:
             thread = self._threads.pop(subscription_id, None)
             subscription = self._subscriptions.pop(subscription_id, None)
             if thread is not None:
@@ -111,7 +112,7 @@ class Dispatcher(Generic[T]):
 
     def subscriptions(self) -> list[Subscription[Any]]:
         """Return the subscriptions that this process runs."""
-        with self._changed:
+        with self._lock:
             return list(self._subscriptions.values())
 
     # -- stored subscriptions of others ------------------------------------------------------------------------
@@ -138,7 +139,7 @@ class Dispatcher(Generic[T]):
                 self.unsubscribe(subscription.id)
 
     def _start_stored(self, stored: StoredSubscription) -> None:
-        with self._changed:
+        with self._lock:
             if stored.id in self._threads or stored.id in self._unknown:
                 return
         try:
@@ -170,14 +171,14 @@ class Dispatcher(Generic[T]):
     def wait_until_idle(self, timeout_seconds: float | None) -> bool:
         """Wait until every subscription has handled what is in the log now, and its results are stored."""
         tail = self._log.tail()
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: self._is_stopping or self._has_handled_locked(tail), timeout_seconds)
 
     def _has_handled_locked(self, tail: int) -> bool:
         return all(thread.idle_id >= tail for thread in self._threads.values())
 
     def _progressed(self) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     # -- the end -------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ class Dispatcher(Generic[T]):
 
         Called from a handler, this waits for the others only; `on_ended` then runs when that handler ends.
         """
-        with self._changed:
+        with self._lock:
             self._is_stopping = True
             self._on_ended = on_ended
             threads = list(self._threads.values())
@@ -195,7 +196,7 @@ class Dispatcher(Generic[T]):
         for thread in threads:
             thread.stop()
         self._watcher.stop()
-        self._watcher.join()
+        self._watcher.join(_remaining(deadline))
         ended = [thread.join(_remaining(deadline)) for thread in threads]
         if any(thread.is_current() for thread in threads):
             return True  # its own end calls on_ended
@@ -203,7 +204,7 @@ class Dispatcher(Generic[T]):
         return all(ended)
 
     def _thread_ended(self) -> None:
-        with self._changed:
+        with self._lock:
             self._running -= 1
             is_last = self._running == 0 and self._is_stopping
             self._changed.notify_all()
@@ -214,7 +215,7 @@ class Dispatcher(Generic[T]):
                 logger.error("closing after the last handler failed: %s", exc)
 
     def _call_on_ended(self) -> None:
-        with self._changed:
+        with self._lock:
             on_ended, self._on_ended = self._on_ended, None
         if on_ended is not None:
             on_ended()
@@ -224,13 +225,13 @@ class Dispatcher(Generic[T]):
     @property
     def corrupt_records(self) -> int:
         """How many damages delivery in this process has come upon."""
-        with self._changed:
+        with self._lock:
             return self._ended_corrupt + max((each.corrupt_records for each in self._threads.values()), default=0)
 
     @property
     def gaps(self) -> int:
         """How many events delivery in this process found lost."""
-        with self._changed:
+        with self._lock:
             return self._ended_lost + max((each.lost_events for each in self._threads.values()), default=0)
 
 

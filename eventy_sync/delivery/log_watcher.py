@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from eventy_sync.errors import StorageError
 
@@ -23,6 +24,24 @@ TICK_SECONDS = 0.5
 ERROR_PAUSE_SECONDS = 1.0
 
 
+class Hint:
+    """Wakes one thread.  A bare lock, unlike an event, cannot be left half given by an exception from a signal."""
+
+    def __init__(self) -> None:
+        self._given = threading.Lock()  # free when there is a hint
+        self._given.acquire()
+
+    def give(self) -> None:
+        """Let the one who waits go on, or whoever waits next."""
+        if self._given.locked():
+            with suppress(RuntimeError):  # somebody else gave one at the same moment
+                self._given.release()
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Return when there is a hint, taking it, or the time is over."""
+        self._given.acquire(timeout=timeout_seconds)
+
+
 class LogWatcher:
     """Watches one log.  Thread safe."""
 
@@ -30,16 +49,17 @@ class LogWatcher:
         self, name: str, tail: Callable[[], int], on_tick: Callable[[], None], on_start: Callable[[], None]
     ) -> None:
         self._name, self._read_tail, self._on_tick, self._on_start = name, tail, on_tick, on_start
-        self._hint = threading.Event()
+        self._hint = Hint()
         self._stopping = False
-        self._grown = threading.Condition()
-        # guarded by _grown
+        self._lock = threading.Lock()  # taken as itself: a condition's `with` is not safe from signals' exceptions
+        self._grown = threading.Condition(self._lock)
+        # guarded by _lock
         self._tail = 0
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread unless it runs."""
-        with self._grown:
+        with self._lock:
             if self._thread is None and not self._stopping:
                 self._on_start()
                 self._tail = self._read_tail()
@@ -49,24 +69,24 @@ class LogWatcher:
     def stop(self) -> None:
         """Ask the thread to end.  Returns at once; whoever waits is woken."""
         self._stopping = True
-        self._hint.set()
-        with self._grown:
+        self._hint.give()
+        with self._lock:
             self._grown.notify_all()
 
-    def join(self) -> None:
+    def join(self, timeout_seconds: float | None = None) -> None:
         """Wait for the thread's end."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(timeout_seconds)
 
     def wake(self) -> None:
         """Say that this process has published.  Costs next to nothing where nobody watches."""
         if self._thread is not None:
-            self._hint.set()
+            self._hint.give()
 
     def wake_waiters(self) -> None:
         """Make whoever waits look at what it waits for."""
-        with self._grown:
+        with self._lock:
             self._grown.notify_all()
 
     def wait_beyond(
@@ -74,7 +94,7 @@ class LogWatcher:
     ) -> bool:
         """Wait until the log goes beyond this id, `until` holds or the watcher stops; say whether the log does."""
         self.start()
-        with self._grown:
+        with self._lock:
             self._grown.wait_for(lambda: self._tail > event_id or self._stopping or until(), timeout_seconds)
             return self._tail > event_id
 
@@ -96,13 +116,12 @@ class LogWatcher:
                 failing = True
             pause_seconds = min(max((now - changed_at) * IDLE_SHARE, FASTEST_SECONDS), SLOWEST_SECONDS)
             self._hint.wait(ERROR_PAUSE_SECONDS if failing else pause_seconds)
-            self._hint.clear()
 
     def _look(self) -> bool:
         tail = self._read_tail()
         if tail == self._tail:
             return False
-        with self._grown:
+        with self._lock:
             self._tail = tail
             self._grown.notify_all()
         return True

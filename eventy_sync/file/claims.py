@@ -186,8 +186,9 @@ class Renewals:
 
     def __init__(self, claims: Claims, thread_name: str) -> None:
         self._claims, self._thread_name = claims, thread_name
-        self._changed = threading.Condition()
-        # guarded by _changed
+        self._lock = threading.RLock()  # taken as itself: a condition's `with` is not safe from signals' exceptions
+        self._changed = threading.Condition(self._lock)
+        # guarded by _lock
         self._open: set[ClaimHandle] = set()
         self._due: list[tuple[float, int, ClaimHandle]] = []
         self._thread: threading.Thread | None = None
@@ -195,7 +196,7 @@ class Renewals:
 
     def add(self, handle: ClaimHandle) -> None:
         """Renew this handle's claim until it is removed."""
-        with self._changed:
+        with self._lock:
             self._open.add(handle)
             self._schedule_locked(handle)
             if self._thread is None and not self._stopping:
@@ -205,13 +206,13 @@ class Renewals:
 
     def remove(self, handle: ClaimHandle) -> None:
         """Stop renewing this handle's claim."""
-        with self._changed:
+        with self._lock:
             self._open.discard(handle)
             self._changed.notify()
 
     def stop(self) -> None:
         """End the thread and wait for it."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
             self._changed.notify()
             thread = self._thread
@@ -233,7 +234,7 @@ class Renewals:
 
     def _wait_for_due(self) -> ClaimHandle | None:
         """Return the next handle to renew when its time has come; None when the thread shall end."""
-        with self._changed:
+        with self._lock:
             while self._open and not self._stopping:
                 due_deadline, _, handle = self._due[0]
                 if handle in self._open and (wait_seconds := due_deadline - time.monotonic()) > 0:

@@ -7,6 +7,7 @@ the log is, and opening reads one segment's end, not the history.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -95,7 +96,7 @@ class EventLog:
         Raises:
             StorageError: a file could not be removed.
         """
-        with self._lock:
+        with self._lock.threads, self._lock:
             return self._drop_expired_locked(dry_run)
 
     def drop_all(self) -> None:
@@ -105,14 +106,14 @@ class EventLog:
             StorageError: the disk refused; the log then starts a little later than it did.
         """
         self._writer.rotate()
-        with self._lock:
+        with self._lock.threads, self._lock:
             self._remove([self._summary(first_id) for first_id in self._catalog.refresh()[:-1]])
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep every other writer out, after the active segment was sealed: for repair."""
         self._writer.rotate()
-        with self._lock:
+        with self._lock.threads, self._lock:
             yield
 
     def _drop_expired_after_rotation_locked(self) -> None:
@@ -134,7 +135,7 @@ class EventLog:
         for segment in segments:
             path = self.directory / segment_name(segment.first_id)
             with storage_errors("remove", path):
-                path.unlink()
+                os.unlink(path)
             self._summaries.pop(segment.first_id, None)
             logger.info("segment dropped: segment=%s last_id=%d", path.name, segment.last_id)
         if segments:

@@ -1,8 +1,12 @@
 """The append lock: one writer at a time among all threads and processes of a root.
 
-Two locks, always taken in this order: a `threading.Lock`, because a file lock does not keep threads
-that share a descriptor apart, then the operating system's lock on a descriptor of ``.lock`` that is
-held open.  A dead process loses its lock at once, so a lock is never stale.
+Two locks, always taken together and in this order: ``with lock.threads, lock:``.  `threads` is a
+`threading.Lock`, because a file lock does not keep threads that share a descriptor apart; then comes the
+operating system's lock on a descriptor of ``.lock`` that is held open.  A dead process loses its lock at
+once, so a lock is never stale.
+
+They are not taken in one ``__enter__``: an exception from a signal's handler can come between two lines of
+Python there, and would leave the threads' lock held for ever.
 """
 
 from __future__ import annotations
@@ -21,32 +25,25 @@ POLL_SECONDS = 0.0002
 
 
 class AppendLock:
-    """A context manager around everything that changes a log.  Not reentrant.  Thread safe."""
+    """A context manager around everything that changes a log, inside ``threads``.  Not reentrant.  Thread safe."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._threads = threading.Lock()
+        self.threads = threading.Lock()
         self._fd = open_file(path, os.O_RDWR | os.O_CREAT)
 
     def __enter__(self) -> None:
-        self._threads.acquire()
         try:
             if not lock_descriptor(self._fd, blocking=False):
                 lock_descriptor(self._fd, poll_interval=POLL_SECONDS)
-        except BaseException as exc:
-            self._threads.release()
-            if isinstance(exc, OSError):
-                with storage_errors("lock", self._path):
-                    raise
-            raise
+        except OSError:
+            with storage_errors("lock", self._path):
+                raise
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            unlock_descriptor(self._fd)
-        finally:
-            self._threads.release()
+        unlock_descriptor(self._fd)
 
     def close(self) -> None:
         """Give the descriptor back; the file stays, for it must never be deleted."""

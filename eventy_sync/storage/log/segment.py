@@ -54,8 +54,10 @@ class Segment:
         self.close()
 
     def close(self) -> None:
-        """Give the descriptor back."""
-        os.close(self.fd)
+        """Give the descriptor back.  May be called twice."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def first(self) -> Found | None:
         """Return the first whole record."""

@@ -47,9 +47,9 @@ class Tail:
     def close(self) -> None:
         """Give the descriptor back; the next question opens it again."""
         with self._lock:
-            if self._segment is not None:
-                self._segment.close()
-            self._segment = None
+            segment, self._segment = self._segment, None
+            if segment is not None:
+                segment.close()
 
     def _has_changed_locked(self, segment: Segment) -> bool:
         if self._sealed:  # and there was no newer one when we looked
@@ -77,7 +77,7 @@ class Tail:
             segment = Segment(self._directory, first_ids[-1])
         except FileNotFoundError:
             return False  # dropped since the listing: there is a newer one next time
-        if self._segment is not None:
-            self._segment.close()
-        self._segment, self._size, self._sealed = segment, -1, False
+        before, self._segment, self._size, self._sealed = self._segment, segment, -1, False
+        if before is not None:
+            before.close()
         return True

@@ -67,7 +67,7 @@ class LogWriter:
             StorageError: the disk refused; or a sync had failed before and the queue must be reopened.
             CoordinationError: ids cannot be had.
         """
-        with self._lock:
+        with self._lock.threads, self._lock:
             self._catch_up_locked()
             next_id, at = self._numbering.number(self, batches)
             lines: list[bytes] = []
@@ -86,7 +86,7 @@ class LogWriter:
         Raises:
             StorageError: the log cannot be read or locked.
         """
-        with self._lock:
+        with self._lock.threads, self._lock:
             self._catch_up_locked()
             yield self
         self._owe_sync()
@@ -133,8 +133,10 @@ class LogWriter:
     def _append_locked(self, lines: Sequence[bytes], last_id: int, earliest_at: int, last_at: int) -> None:
         if self._size >= self._segment_bytes or earliest_at < self.last_at:
             self._make_room_locked()
-        self._write_locked(b"".join(lines), len(lines))
+        data = b"".join(lines)
+        self._write_locked(data, len(lines))
         self.tail, self.last_at = last_id, last_at
+        self._size += len(data)  # last: who is interrupted before it learns the end anew
         if self._durability == "fsync":
             self._sync_locked()
 
@@ -144,7 +146,7 @@ class LogWriter:
 
     def rotate(self) -> None:
         """Seal the active segment, unless it is empty, and go on in a new one."""
-        with self._lock:
+        with self._lock.threads, self._lock:
             self._catch_up_locked()
             if self.tail >= self._first_id:
                 self._rotate_locked()
@@ -156,7 +158,7 @@ class LogWriter:
             StorageError: that last sync failed.
         """
         owed = self._interval_sync.stop()
-        with self._lock:
+        with self._lock.threads, self._lock:
             try:
                 if owed and self._poison is None and self._fd >= 0:
                     self._sync_locked()
@@ -168,9 +170,9 @@ class LogWriter:
         self._close_segment()
 
     def _close_segment(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1  # in this order: an interrupt must not let it be closed twice
+        if fd >= 0:
+            os.close(fd)
 
     # -- what others did ---------------------------------------------------------------------------------------
 
@@ -267,7 +269,6 @@ class LogWriter:
             self._take_back_locked(count)
             reason = exc.strerror or exc
             raise StorageError(f"cannot append to {str(self._path)!r}: {reason}; nothing was written") from exc
-        self._size += len(data)
 
     def _take_back_locked(self, count: int) -> None:
         """Cut the file to its old size.  Readers may have seen whole records of a batch: seal it then (see reader)."""
@@ -288,7 +289,7 @@ class LogWriter:
 
     def _sync_now(self) -> None:
         """Sync from the interval's thread, without holding up appends."""
-        with self._lock:
+        with self._lock.threads, self._lock:
             if self._fd < 0 or self._poison is not None:
                 return
             fd = os.dup(self._fd)

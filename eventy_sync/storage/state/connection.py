@@ -58,7 +58,7 @@ class Connection:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run what is inside as one write, alone among all processes: all of it is kept or nothing.
+        """Run what is inside as one write, alone among all processes: all of it is kept or nothing.  Not nestable.
 
         Raises:
             StorageError: SQLite refused.
@@ -95,6 +95,8 @@ class Connection:
             raise QueueClosedError("the queue is closed: use it inside `with queue:`")
         if self._database is None:
             self._database = self._connect()
+        elif self._database.in_transaction:  # an exception from a signal's handler has cut it short
+            self._database.execute("ROLLBACK")
         return self._database
 
     def _connect(self) -> sqlite3.Connection:
