@@ -16,6 +16,7 @@ from uuid import UUID
 
 from eventy_sync.delivery.delivery_thread import DeliveryThread, Handler
 from eventy_sync.delivery.log_watcher import LogWatcher
+from eventy_sync.delivery.waking import Bell
 from eventy_sync.errors import EventyError, InvalidArgumentError
 from eventy_sync.event_queue import EventQueue
 from eventy_sync.models import QueueEvent, Subscription
@@ -47,8 +48,8 @@ class Dispatcher(Generic[T]):
         self._log, self._store, self._decode = log, store, decode
         self._opened_tail = log.tail()
         self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch)
-        self._lock = threading.RLock()  # taken as itself: a condition's `with` is not safe from signals' exceptions
-        self._changed = threading.Condition(self._lock)
+        self._progress = Bell()
+        self._lock = threading.RLock()
         # guarded by _lock
         self._threads: dict[UUID, DeliveryThread] = {}
         self._subscriptions: dict[UUID, Subscription[Any]] = {}
@@ -87,7 +88,7 @@ class Dispatcher(Generic[T]):
             watcher=self._watcher,
             decode=self._decode,
             store_results=self._store.results.add_many,
-            on_progress=self._progressed,
+            on_progress=self._progress.ring,
             on_end=self._thread_ended,
         )
 
@@ -171,15 +172,11 @@ class Dispatcher(Generic[T]):
     def wait_until_idle(self, timeout_seconds: float | None) -> bool:
         """Wait until every subscription has handled what is in the log now, and its results are stored."""
         tail = self._log.tail()
-        with self._lock:
-            return self._changed.wait_for(lambda: self._is_stopping or self._has_handled_locked(tail), timeout_seconds)
+        return self._progress.wait_for(lambda: self._is_stopping or self._has_handled(tail), timeout_seconds)
 
-    def _has_handled_locked(self, tail: int) -> bool:
-        return all(thread.idle_id >= tail for thread in self._threads.values())
-
-    def _progressed(self) -> None:
+    def _has_handled(self, tail: int) -> bool:
         with self._lock:
-            self._changed.notify_all()
+            return all(thread.idle_id >= tail for thread in self._threads.values())
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -192,7 +189,7 @@ class Dispatcher(Generic[T]):
             self._is_stopping = True
             self._on_ended = on_ended
             threads = list(self._threads.values())
-            self._changed.notify_all()
+        self._progress.ring()
         for thread in threads:
             thread.stop()
         self._watcher.stop()
@@ -207,7 +204,7 @@ class Dispatcher(Generic[T]):
         with self._lock:
             self._running -= 1
             is_last = self._running == 0 and self._is_stopping
-            self._changed.notify_all()
+        self._progress.ring()
         if is_last:
             try:
                 self._call_on_ended()

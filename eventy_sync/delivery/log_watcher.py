@@ -11,8 +11,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
+from eventy_sync.delivery.waking import Bell, Hint
 from eventy_sync.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -24,24 +24,6 @@ TICK_SECONDS = 0.5
 ERROR_PAUSE_SECONDS = 1.0
 
 
-class Hint:
-    """Wakes one thread.  A bare lock, unlike an event, cannot be left half given by an exception from a signal."""
-
-    def __init__(self) -> None:
-        self._given = threading.Lock()  # free when there is a hint
-        self._given.acquire()
-
-    def give(self) -> None:
-        """Let the one who waits go on, or whoever waits next."""
-        if self._given.locked():
-            with suppress(RuntimeError):  # somebody else gave one at the same moment
-                self._given.release()
-
-    def wait(self, timeout_seconds: float) -> None:
-        """Return when there is a hint, taking it, or the time is over."""
-        self._given.acquire(timeout=timeout_seconds)
-
-
 class LogWatcher:
     """Watches one log.  Thread safe."""
 
@@ -51,10 +33,10 @@ class LogWatcher:
         self._name, self._read_tail, self._on_tick, self._on_start = name, tail, on_tick, on_start
         self._hint = Hint()
         self._stopping = False
-        self._lock = threading.Lock()  # taken as itself: a condition's `with` is not safe from signals' exceptions
-        self._grown = threading.Condition(self._lock)
+        self._grown = Bell()
+        self._tail = 0  # written by the thread only, once it runs
+        self._lock = threading.Lock()
         # guarded by _lock
-        self._tail = 0
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -70,8 +52,7 @@ class LogWatcher:
         """Ask the thread to end.  Returns at once; whoever waits is woken."""
         self._stopping = True
         self._hint.give()
-        with self._lock:
-            self._grown.notify_all()
+        self._grown.ring()
 
     def join(self, timeout_seconds: float | None = None) -> None:
         """Wait for the thread's end."""
@@ -86,17 +67,15 @@ class LogWatcher:
 
     def wake_waiters(self) -> None:
         """Make whoever waits look at what it waits for."""
-        with self._lock:
-            self._grown.notify_all()
+        self._grown.ring()
 
     def wait_beyond(
         self, event_id: int, timeout_seconds: float | None, until: Callable[[], bool] = lambda: False
     ) -> bool:
         """Wait until the log goes beyond this id, `until` holds or the watcher stops; say whether the log does."""
         self.start()
-        with self._lock:
-            self._grown.wait_for(lambda: self._tail > event_id or self._stopping or until(), timeout_seconds)
-            return self._tail > event_id
+        self._grown.wait_for(lambda: self._tail > event_id or self._stopping or until(), timeout_seconds)
+        return self._tail > event_id
 
     def _run(self) -> None:
         changed_at = ticked_at = time.monotonic()
@@ -121,7 +100,6 @@ class LogWatcher:
         tail = self._read_tail()
         if tail == self._tail:
             return False
-        with self._lock:
-            self._tail = tail
-            self._grown.notify_all()
+        self._tail = tail
+        self._grown.ring()
         return True

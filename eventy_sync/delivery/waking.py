@@ -1,0 +1,60 @@
+"""Waking threads up, safely where signals' handlers raise.
+
+A `threading.Condition` or `Event` is written in Python: an exception from a signal's handler, such as
+Ctrl-C's, can come between two of its lines in the main thread and leave its lock held, or release it
+twice.  Here every step is a single operation of a bare lock or a deque.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+
+class Hint:
+    """Wakes one thread, now or the next time it waits.  Giving it twice is giving it once."""
+
+    def __init__(self) -> None:
+        self._given = threading.Lock()  # free when there is a hint
+        self._given.acquire()
+
+    def give(self) -> None:
+        """Let the one who waits go on, or whoever waits next."""
+        if self._given.locked():
+            with suppress(RuntimeError):  # somebody else gave one at the same moment
+                self._given.release()
+
+    def wait(self, timeout_seconds: float | None) -> None:
+        """Return when there is a hint, taking it, or the time is over."""
+        self._given.acquire(timeout=-1 if timeout_seconds is None else max(0.0, timeout_seconds))
+
+
+class Bell:
+    """Wakes all who wait for something to become true; whoever makes it true rings."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Hint] = deque()
+
+    def ring(self) -> None:
+        """Let everybody look again."""
+        for hint in list(self._waiting):
+            hint.give()
+
+    def wait_for(self, is_true: Callable[[], bool], timeout_seconds: float | None) -> bool:
+        """Wait until it is true, so many seconds at most; say whether it is."""
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        hint = Hint()
+        try:
+            self._waiting.append(hint)  # before looking, so that no ringing is missed
+            while not is_true():
+                remaining_seconds = None if deadline is None else deadline - time.monotonic()
+                if remaining_seconds is not None and remaining_seconds <= 0:
+                    return False
+                hint.wait(remaining_seconds)
+            return True
+        finally:
+            with suppress(ValueError):
+                self._waiting.remove(hint)
