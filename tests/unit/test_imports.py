@@ -9,7 +9,9 @@ from pathlib import Path
 
 import eventy_sync
 
-NOT_NEEDED = "click redis pydantic attrs asyncio fakeredis django flask"
+NOT_NEEDED = "click redis pydantic attrs fakeredis django flask"
+if sys.version_info >= (3, 11):  # on 3.10 filelock brings it along
+    NOT_NEEDED += " asyncio"
 LOOK = f"import sys, eventy_sync; print(*[name for name in '{NOT_NEEDED}'.split() if name in sys.modules])"
 
 
