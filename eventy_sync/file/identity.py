@@ -25,6 +25,7 @@ from eventy_sync.storage.files import (
     storage_errors,
     sync_directory,
     write_all,
+    write_whole,
 )
 
 FORMAT = 1
@@ -61,6 +62,17 @@ def open_root(root: Path) -> QueueIdentity:
             )
         _create(root)
     return read_identity(root)
+
+
+def adopt(root: Path, queue_id: UUID) -> QueueIdentity:
+    """Make an empty root a copy of this queue, and return its identity.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    identity = msgspec.structs.replace(read_identity(root), queue_id=queue_id)
+    write_whole(root / IDENTITY_FILE, msgspec.json.encode(identity) + b"\n")
+    return identity
 
 
 def read_identity(root: Path) -> QueueIdentity:

@@ -40,10 +40,13 @@ BEGIN = """
         try:
             armed = True
             signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.00001, most_seconds))
-            while armed:  # the interrupt may have come where Python ignores exceptions, as in a destructor
-                work()
+            repeat(work)
         except Interrupted:
             pass
+
+    def repeat(work):
+        while armed:  # the interrupt may have come where Python ignores exceptions, as in a destructor
+            work()
 """
 
 PUBLISHING = """
