@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from eventy_sync.redis.server import RedisServer
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SETTLE_SECONDS = 5.0
 
@@ -60,6 +62,20 @@ def spawn_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[RedisServer]:
+    """A Redis server that no test may harm."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A Redis server of the test's own."""
+    with RedisServer() as server:
+        yield server
 
 
 def _descriptors() -> dict[int, str]:

@@ -80,6 +80,11 @@ class Claims:
         for claim_id in list(self._tokens):
             self.release(claim_id)
 
+    def clear(self) -> None:
+        """Forget every claim of this root, whoever holds it."""
+        self._authority.clear()
+        self._tokens.clear()
+
     def get(self, claim_id: str) -> Claim:
         """See `EventQueue.get_claim`."""
         return self._authority.get(claim_id)

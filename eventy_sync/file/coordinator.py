@@ -29,6 +29,9 @@ class ClaimAuthority(Protocol):
     def release(self, claim_id: str, worker_id: UUID, token: int) -> bool:
         """Free the claim if it is held under this token."""
 
+    def clear(self) -> None:
+        """Forget every claim of this root, whoever holds it; tokens go on growing."""
+
     def get(self, claim_id: str) -> Claim:
         """Return a claim that is held, or raise ClaimNotFoundError."""
 
@@ -65,6 +68,14 @@ class Coordinator(ABC):
         """Begin to serve this log; `wake` is called when it has grown."""
 
     @abstractmethod
+    def connect(self) -> None:
+        """Agree with other roots, if there are any; not called in the child of a fork.
+
+        Raises:
+            CoordinationError: a person has to see to it.
+        """
+
+    @abstractmethod
     def refresh(self) -> None:
         """Make what others have published readable here, if that may be overdue.  Cheap; never raises."""
 
@@ -90,6 +101,9 @@ class LocalCoordinator(Coordinator):
 
     def start(self, log: EventLog, wake: Callable[[], None]) -> None:
         """Nothing to begin."""
+
+    def connect(self) -> None:
+        """Nobody to agree with."""
 
     def refresh(self) -> None:
         """Nothing to refresh: all processes of the root share its log."""

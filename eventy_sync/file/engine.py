@@ -19,7 +19,7 @@ from eventy_sync.file.coordinator import Coordinator
 from eventy_sync.file.events import Events
 from eventy_sync.file.identity import STATE_FILE, QueueIdentity, open_root
 from eventy_sync.serializers import Serializer
-from eventy_sync.storage.log import Durability, EventLog, Retention
+from eventy_sync.storage.log import Durability, EventLog, Retention, SegmentSummary
 from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,20 @@ class Engine(Generic[T]):
             on_watch=self.coordinator.watch,
         )
         self.coordinator.start(self.log, self.dispatcher.wake)
+
+    def apply_retention(self, *, dry_run: bool) -> list[SegmentSummary]:
+        """See `AbstractFileEventQueue.apply_retention`."""
+        dropped = self.log.drop_expired(dry_run=dry_run)
+        if not dry_run:
+            self.store.results.delete_before(self.log.oldest())
+            self.store.claims.delete_expired()
+        return dropped
+
+    def reset(self) -> None:
+        """See `EventQueue.reset`."""
+        self.log.drop_all()
+        self.claims.clear()
+        self.store.clear()
 
     def close(self, deadline: float | None) -> None:
         """Let handlers finish until the monotonic deadline, give claims back, and close all files.

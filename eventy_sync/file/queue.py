@@ -103,7 +103,13 @@ class AbstractFileEventQueue(EventQueue[T]):
     def open(self) -> None:
         with self._lock:
             if self._engine is None:
-                self._engine = self._make_engine()
+                engine = self._make_engine()
+                try:
+                    engine.coordinator.connect()
+                except BaseException:
+                    engine.close(time.monotonic())
+                    raise
+                self._engine = engine
                 lifecycle.opened(self)
                 self._declared.subscribe_all(self.subscribe)
 
@@ -346,12 +352,7 @@ class AbstractFileEventQueue(EventQueue[T]):
         Raises:
             StorageError: the disk refused.
         """
-        engine = self._opened()
-        dropped = engine.log.drop_expired(dry_run=dry_run)
-        if not dry_run:
-            engine.store.results.delete_before(engine.log.oldest())
-            engine.store.claims.delete_expired()
-        return dropped
+        return self._opened().apply_retention(dry_run=dry_run)
 
     def verify(self) -> Verification:
         """Read every record and return what is damaged; nothing is changed.
@@ -370,9 +371,7 @@ class AbstractFileEventQueue(EventQueue[T]):
         return repair(self._opened().log)
 
     def reset(self) -> None:
-        engine = self._opened()
-        engine.log.drop_all()
-        engine.store.clear()
+        self._opened().reset()
 
     def health(self) -> dict[str, Any]:
         return inspection.health(self._opened(), self.worker_id)

@@ -171,6 +171,11 @@ class ClaimTable:
         with self._connection.transaction() as database:
             return database.execute(f"DELETE FROM claims WHERE NOT {_LIVE}", _live(self._clocks())).rowcount
 
+    def clear(self) -> None:
+        """Forget every claim, whoever holds it; tokens go on growing."""
+        with self._connection.transaction() as database:
+            database.execute("DELETE FROM claims")
+
     def _where(self, worker_id: UUID | None, earliest: datetime | None, latest: datetime | None) -> Where:
         where = Where()
         where.add(_LIVE, *_live(self._clocks()))

@@ -32,9 +32,9 @@ class StateStore:
         return int(self._connection.rows("PRAGMA data_version")[0][0])
 
     def clear(self) -> None:
-        """Forget everything but the token counter, which must only grow."""
+        """Forget results and subscriptions."""
         with self._connection.transaction() as database:
-            for table in ("results", "claims", "subscriptions"):
+            for table in ("results", "subscriptions"):
                 database.execute(f"DELETE FROM {table}")
             database.execute("UPDATE counters SET value = 0 WHERE name = 'results'")
             database.execute("UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'")

@@ -167,6 +167,14 @@ def test_expired_claims_are_cleaned_up(claims: ClaimTable, clocks: Clocks) -> No
     assert held_by(claims, "long") == ANN
 
 
+def test_clearing_forgets_claims_but_not_the_token(claims: ClaimTable) -> None:
+    """The next token is greater."""
+    take(claims, "x", ANN)
+    claims.clear()
+    assert claims.count() == 0
+    assert take(claims, "x", BOB) == 2
+
+
 def test_lists_hold_what_is_held_now(claims: ClaimTable, clocks: Clocks) -> None:
     """By worker, by time, page by page, while claims come and go."""
     for number in range(20):

@@ -1,0 +1,35 @@
+"""The names of a queue's keys in Redis: the one place that builds them.
+
+All begin with ``{prefix}:{queue}:``, the queue's name percent-encoded; with Redis Cluster the queue part is
+wrapped in braces, so that all keys of a queue share a slot.  Pub/sub ignores database numbers, so the
+channel carries the number when it is not 0.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+
+class Keys:
+    """The keys of one queue."""
+
+    def __init__(self, prefix: str, queue_name: str, database: int = 0, *, is_cluster: bool = False) -> None:
+        name = quote(queue_name, safe="")
+        self._base = f"{prefix}:{{{name}}}:" if is_cluster else f"{prefix}:{name}:"
+        self.next_event_id = f"{self._base}next_event_id"
+        self.journal = f"{self._base}journal"
+        self.changes = f"{self._base}changes"
+        self.meta = f"{self._base}meta"
+        self.awaiting = f"{self._base}awaiting"
+        self.roots = f"{self._base}roots"
+        self.workers = f"{self._base}workers"
+        self.resync_lock = f"{self._base}resync_lock"
+        self.channel = f"{self._base}events" + (f":{database}" if database else "")
+
+    def claim(self, claim_id: str) -> str:
+        """Return the key of a claim."""
+        return f"{self._base}claim:{claim_id}"
+
+    def resync(self, request_id: str) -> str:
+        """Return the key of the stream that answers one request for a resync."""
+        return f"{self._base}resync:{request_id}"

@@ -1,0 +1,73 @@
+"""The file queue with Redis as its coordinator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eventy_sync.errors import InvalidArgumentError
+from eventy_sync.file import AbstractFileEventQueue
+from eventy_sync.file.coordinator import Coordinator
+from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.redis.coordinator import RedisCoordinator
+from eventy_sync.redis.keys import Keys
+from eventy_sync.redis.server_address import database_of, display, make_pool, pool_of
+from eventy_sync.storage.state import StateStore
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class RedisFileEventQueue(AbstractFileEventQueue[T]):
+    """A durable event queue that workers on several hosts share; each host has its own directory.
+
+    ::
+
+        with RedisFileEventQueue("orders", payload_type=Order, redis_url="redis://localhost:6379") as queue:
+            queue.publish(Order(id=7, total=12.5))
+
+    Fields, besides those of `AbstractFileEventQueue`:
+        redis_url: where the server is: ``redis://``, ``rediss://`` or ``unix://``.
+        redis_db, redis_password: in place of those in the URL.
+        redis_prefix: the keys' first part, so that several installations may share a server.
+        journal_length: about so many recent events are kept in Redis for roots that were away.
+        redis_client: a ready client of redis-py in place of the URL, such as one from Sentinel.
+
+    Thread safe.  Safe to fork while open: the child has connections of its own.
+    """
+
+    redis_url: str = field(default="redis://localhost:6379", repr=False)
+    redis_db: int = 0
+    redis_password: str | None = field(default=None, repr=False)
+    redis_prefix: str = "eventy"
+    journal_length: int = 10_000
+    redis_client: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.journal_length, int) or self.journal_length < 1:
+            raise InvalidArgumentError("journal_length must be a whole number from 1 on")
+        if not self.redis_prefix or not self.redis_prefix.isprintable():
+            raise InvalidArgumentError("redis_prefix must be a text of printable characters")
+        if self.redis_client is not None:
+            self._pool = pool_of(self.redis_client)
+        else:
+            self._pool = make_pool(self.redis_url, self.redis_db, self.redis_password)
+
+    @property
+    def redis_address(self) -> str:
+        """Where Redis is, without the password."""
+        return display(self._pool)
+
+    def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:
+        return RedisCoordinator(
+            pool=self._pool,
+            keys=Keys(self.redis_prefix, str(self.name), database_of(self._pool)),
+            queue_name=str(self.name),
+            root=Path(self.root_dir),
+            identity=identity,
+            store=store,
+            worker_id=self.worker_id,
+            journal_length=self.journal_length,
+        )

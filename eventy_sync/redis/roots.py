@@ -1,0 +1,92 @@
+"""The roots of a queue: what each says of itself in Redis, and what this one remembers of the others.
+
+A root that cannot ask Redis must know whether it is alone.  So what was last heard of other roots is kept
+in the state store; one that was not heard of for a day, or was forgotten, is no more.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable
+from uuid import UUID
+
+import msgspec
+
+from eventy_sync.errors import StorageError
+from eventy_sync.storage.state import StateStore
+
+ROOT_EXPIRY_SECONDS = 86_400.0
+_NAME = "roots"
+
+
+class Root(msgspec.Struct, frozen=True):
+    """What is known of a root.  `seen_at` is in seconds since 1970; `closed` when no worker has it open."""
+
+    host: str = ""
+    tail: int = 0
+    seen_at: float = 0.0
+    closed: bool = False
+
+
+_decode = msgspec.json.Decoder(dict[str, Root]).decode
+
+
+class Roots:
+    """This root and the others.  Thread safe: a change replaces the whole dictionary."""
+
+    def __init__(self, root_id: UUID, store: StateStore, expiry_seconds: float = ROOT_EXPIRY_SECONDS) -> None:
+        self._root_id, self._store, self._expiry_seconds = str(root_id), store, expiry_seconds
+        self._others: dict[str, Root] | None = None
+        self.count = 0  # in Redis, as was last heard
+
+    def myself(self, tail: int, *, closed: bool = False) -> bytes:
+        """Return what this root says of itself."""
+        return msgspec.json.encode(Root(socket.gethostname(), tail, time.time(), closed))
+
+    def others(self) -> dict[str, Root]:
+        """Return the other roots that may be alive, by their ids."""
+        if self._others is None:
+            kept = self._store.remembered.get(_NAME)
+            self._others = {} if kept is None else _decode(kept)
+        oldest = time.time() - self._expiry_seconds
+        return {root_id: root for root_id, root in self._others.items() if root.seen_at >= oldest}
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other root may be alive."""
+        return not self.others()
+
+    def learn(self, pairs: Iterable[bytes]) -> None:
+        """Take over what Redis has of all roots: ids and descriptions in turn.  What is malformed is passed over."""
+        flat = list(pairs)
+        self.count = len(flat) // 2
+        found: dict[str, Root] = {}
+        for key, value in zip(flat[::2], flat[1::2], strict=True):
+            try:
+                root_id, root = key.decode(), msgspec.json.decode(value, type=Root)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue
+            if root_id != self._root_id:
+                found[root_id] = root
+        before, self._others = self.others(), found
+        if before.keys() != found.keys() or any(before[each].closed != found[each].closed for each in before):
+            self._remember(found)
+
+    def _remember(self, found: dict[str, Root]) -> None:
+        self._store.remembered.put(_NAME, msgspec.json.encode(found))
+
+    def remember_all(self) -> None:
+        """Keep what was last heard, as at the end."""
+        try:
+            self._remember(self.others())
+        except StorageError:
+            return  # what was kept before still says who the others are
+
+    def forget(self, root_id: str) -> bool:
+        """Forget another root; False if it is not known."""
+        others = self.others()
+        known = others.pop(root_id, None) is not None
+        self._others = others
+        self._remember(others)
+        return known
