@@ -124,7 +124,8 @@ def _replace_one(directory: Path, course: Course) -> None:
 
 
 def _start_worker(directory: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", _WORKER, str(directory)])
+    command = [sys.executable, "-c", _WORKER, str(directory)]
+    return subprocess.Popen(command, start_new_session=True)  # a terminal's Ctrl-C is for us, and we end them
 
 
 def _summarize(

@@ -30,7 +30,7 @@ from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.translation import RedisUnavailableError
-from eventy_sync.redis.workers import Workers
+from eventy_sync.redis.workers import Heard, Workers
 from eventy_sync.storage.log import Batch, EventLog, LocalNumbering, LogEnd
 from eventy_sync.storage.state import StateStore
 
@@ -41,6 +41,7 @@ AWAIT_SECONDS = 3.0
 REFRESH_SECONDS = 1.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 _AWAIT_PAUSE_SECONDS = 0.01
+_JOINED = "joined"
 
 
 class RedisCoordinator(Coordinator):
@@ -141,13 +142,13 @@ class RedisCoordinator(Coordinator):
         with self._log.appending() as end:
             self._join(end)
         self.catch_up()
-        self._redis_claims.write_back()
         self._beat()
         self.mode.change(CONNECTED)
 
     def _join(self, end: LogEnd) -> None:
         """Tell Redis how far this root is, and bring both to the same.  Under the append lock."""
-        is_empty = end.tail == 0
+        is_new = end.tail == 0 and self._store.remembered.get(_JOINED) is None
+        self._redis_claims.write_back()  # before: nobody may be granted them while this root is awaited
         joined = self._journal.join(
             self._identity.queue_id,
             end.tail,
@@ -155,7 +156,7 @@ class RedisCoordinator(Coordinator):
             self._run_id(),
             self._store.claims.last_token(),
             list(self.roots.others()),
-            adopts=is_empty,
+            adopts=end.tail == 0,
         )
         if isinstance(joined, Refused):
             raise QueueIdentityError(
@@ -165,11 +166,20 @@ class RedisCoordinator(Coordinator):
         if joined.queue_id != self._identity.queue_id:
             self._identity = adopt(self._root, joined.queue_id)
         self.roots.learn(joined.roots)
-        if is_empty and joined.last_id:
+        if is_new and joined.last_id:
             end.start_after_locked(joined.last_id)
         else:
             self._level(end, joined)
+        if is_new:
+            self._store.remembered.put(_JOINED, joined.queue_id.bytes)
         self._epoch = joined.epoch
+        if not self.roots.is_alone:
+            self._announce(joined.epoch, end.tail)
+
+    def _announce(self, epoch: bytes, tail: int) -> Heard | None:
+        """Say that this worker lives and which epoch it is, so that others need not find out; hear of the others."""
+        message = Heartbeat(str(self._worker_id), str(self._identity.root_id), epoch.decode())
+        return self._workers.beat(epoch, self.roots.myself(tail), encode(message))
 
     def _level(self, end: LogEnd, joined: Joined) -> None:
         """Make sure that journal and log tell the same, and give the journal what it lacks."""
@@ -204,25 +214,29 @@ class RedisCoordinator(Coordinator):
         payload_fields = [each for batch in batches for each in batch.payload_fields]
         token = self._journal.token()
         deadline = time.monotonic() + AWAIT_SECONDS
-        attempts = 0
-        while self.mode.value != DEGRADED:
+        failures = 0
+        is_unknown = False  # whether Redis has done what it was asked; asking again with the same token settles it
+        while (self.mode.value != DEGRADED or is_unknown) and time.monotonic() < deadline + AWAIT_SECONDS:
             try:
                 epoch = self._epoch
                 if epoch is None:
                     self._join(end)
                     continue
+                is_unknown = True
                 reply = self._journal.publish(epoch, token, end.tail, end.last_at, payload_fields)
+                is_unknown = False
                 if isinstance(reply, Published):
                     return self._accept(end, reply)
                 self._overcome(reply, end, deadline)
             except RedisUnavailableError as exc:
-                attempts += 1
-                if attempts > 1 or "imeout" in str(exc):
+                failures += 1
+                if not is_unknown or failures > 1 or "imeout" in str(exc):
                     self.degrade(exc)
+                    break
         if self.roots.is_alone:
             return self._local.number(end, batches)
         raise self.mode.refusal(
-            "the event was not published" if not attempts else "whether the event was published is unknown"
+            "whether the event was published is unknown" if is_unknown else "the event was not published"
         )
 
     def _accept(self, end: LogEnd, reply: Published) -> tuple[int, int]:
@@ -237,7 +251,7 @@ class RedisCoordinator(Coordinator):
     def _greet(self, tail: int) -> None:
         """Learn of roots that are new: only who knows of others knows what is safe without Redis."""
         if self._epoch is not None:
-            heard = self._workers.beat(self._epoch, self.roots.myself(tail), b"")
+            heard = self._announce(self._epoch, tail)
             if heard is not None:
                 self.roots.learn(heard.roots)
 
@@ -259,8 +273,8 @@ class RedisCoordinator(Coordinator):
         if time.monotonic() > deadline:
             hosts = ", ".join(sorted(f"{each} on {alive[each].host}" for each in awaited))
             raise CoordinationError(
-                f"Redis has lost something, and the root {hosts} has not said yet how far its log goes: start a worker "
-                "there, or, if it is gone for good, forget it: eventy-sync forget-root"
+                f"the event was not published: Redis has lost something, and the root {hosts} has not said yet how far "
+                "its log goes; start a worker there, or, if it is gone for good, forget it: eventy-sync forget-root"
             )
         self._stopping.wait(_AWAIT_PAUSE_SECONDS)
 
@@ -375,14 +389,13 @@ class RedisCoordinator(Coordinator):
     def _beat(self) -> None:
         if (epoch := self._epoch) is None:
             return
-        message = Heartbeat(str(self._worker_id), str(self._identity.root_id), epoch.decode())
-        answer = self._workers.beat(epoch, self.roots.myself(self._log.tail()), encode(message))
-        if answer is None:
+        heard = self._announce(epoch, self._log.tail())
+        if heard is None:
             self._epoch = None
             self._rejoin()
             return
-        self.roots.learn(answer.roots)
-        if answer.last_id > self._log.tail():
+        self.roots.learn(heard.roots)
+        if heard.last_id > self._log.tail():
             self.catch_up()
 
     # -- health ----------------------------------------------------------------------------------------------

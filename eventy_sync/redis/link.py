@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, NamedTuple, Union
@@ -16,6 +17,9 @@ from typing import Any, NamedTuple, Union
 import redis
 
 from eventy_sync.redis.translation import translated
+
+IDLE_SECONDS = 0.05
+"""A connection that was not used for so long may have been closed: looking first tells "not sent" from "unknown"."""
 
 Argument = Union[bytes, str, int]
 
@@ -59,6 +63,7 @@ class Link:
         self._lock = threading.Lock()
         # guarded by _lock
         self._connection: Any = None
+        self._used_at = 0.0
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a script and return its reply.
@@ -92,8 +97,12 @@ class Link:
             raise translated(exc) from exc
 
     def _send(self, packed: bytes) -> Any:
-        connection = self._connection
+        connection, now = self._connection, time.monotonic()
         try:
+            if connection is not None and now - self._used_at > IDLE_SECONDS and connection.can_read(0):
+                connection.disconnect()  # nothing is owed to us: the server has closed it meanwhile
+                connection = None
+            self._used_at = now
             if connection is None:
                 connection = self._connect()
                 connection.connect()

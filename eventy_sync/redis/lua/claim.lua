@@ -3,15 +3,17 @@
 -- KEYS[1] claim:<claim id>   KEYS[2] meta
 -- ARGV[1] epoch   ARGV[2] milliseconds it lasts   ARGV[3] JSON of the claim up to its token   ARGV[4] the root's last token
 --
--- Returns the fencing token, 0 when it is held, or -1 when the epoch has changed.
+-- Returns the fencing token, 0 when it is held, or -1 when the epoch has changed, or other roots have not yet said
+-- which claims they hold.
 
-if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[1] then
+local meta = redis.call('HMGET', KEYS[2], 'epoch', 'awaiting', 'token')
+if meta[1] ~= ARGV[1] or meta[2] then
     return -1
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then
     return 0
 end
-local token = math.max(tonumber(redis.call('HGET', KEYS[2], 'token') or '0'), tonumber(ARGV[4])) + 1
+local token = math.max(tonumber(meta[3] or '0'), tonumber(ARGV[4])) + 1
 redis.call('HSET', KEYS[2], 'token', string.format('%d', token))
 redis.call('SET', KEYS[1], ARGV[3] .. string.format('%d}', token), 'NX', 'PX', ARGV[2])
 return token
