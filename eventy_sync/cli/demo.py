@@ -86,7 +86,8 @@ def _work(directory: Path, reports: FileEventQueue[Any], batches: int) -> Course
     course = Course()
     started = time.perf_counter()
     try:
-        course.processes += [_start_worker(directory), _start_worker(directory)]
+        _start_worker(directory, course)
+        _start_worker(directory, course)
         _watch(reports, batches, directory, course)
     finally:
         for process in course.processes:
@@ -119,13 +120,21 @@ def _watch(reports: FileEventQueue[Any], batches: int, directory: Path, course: 
 def _replace_one(directory: Path, course: Course) -> None:
     course.processes[0].send_signal(signal.SIGKILL)
     course.processes[0].wait()
-    course.processes.append(_start_worker(directory))
+    _start_worker(directory, course)
     course.replaced = True
 
 
-def _start_worker(directory: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _WORKER, str(directory)]
-    return subprocess.Popen(command, start_new_session=True)  # a terminal's Ctrl-C is for us, and we end them
+def _start_worker(directory: Path, course: Course) -> None:
+    """Start a worker that Ctrl-C does not reach; it is ours to end, so Ctrl-C must not come before we know it."""
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+    try:
+        command = [sys.executable, "-c", _WORKER, str(directory)]
+        course.processes.append(subprocess.Popen(command, start_new_session=True))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 def _summarize(

@@ -79,7 +79,7 @@ def test_the_demo_shows_progress_on_a_terminal(tmp_path: Path) -> None:
     text = shown.decode()
     assert text.count("100%") == 2
     assert "lost        nothing" in text
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_an_interrupted_demo_leaves_nothing_behind(
@@ -94,7 +94,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     assert demo.returncode == 130
     assert "Traceback" not in errors
     assert demo_processes(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_the_access_log_is_what_its_script_makes(tmp_path: Path) -> None:
