@@ -25,13 +25,14 @@ from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.journal import Joined, Journal, Published, Refused
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link
-from eventy_sync.redis.messages import AddEvent, Heartbeat, Inbox, encode
+from eventy_sync.redis.messages import AddEvent, Heartbeat, Inbox, ResyncRequest, encode
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
+from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.redis.workers import Heard, Workers
-from eventy_sync.storage.log import Batch, EventLog, LocalNumbering, LogEnd
+from eventy_sync.storage.log import Batch, Entry, EventLog, LocalNumbering, LogEnd
 from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class RedisCoordinator(Coordinator):
         store: StateStore,
         worker_id: UUID,
         journal_length: int,
+        resync: bool,
+        resync_timeout_seconds: float,
     ) -> None:
         # fixed after construction
         self._pool, self._keys, self._queue_name = pool, keys, queue_name
@@ -73,6 +76,8 @@ class RedisCoordinator(Coordinator):
             store.claims, keys, self._asking, self.mode, self.roots, self._epoch_or_empty, self.degrade
         )
         self.claims: ClaimAuthority = self._redis_claims
+        self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, self._publish_request)
+        self._wants_all = resync
         self._workers = Workers(keys, self._asking, worker_id, identity.root_id)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -119,6 +124,7 @@ class RedisCoordinator(Coordinator):
         if monitor is not None:
             monitor.stop()
             monitor.join(5.0)
+        self._resync.stop()
         if recovery is not None and recovery is not threading.current_thread():
             recovery.join()
         if self.mode.is_connected and self._epoch is not None:
@@ -126,6 +132,7 @@ class RedisCoordinator(Coordinator):
         self.roots.remember_all()
         self._publishing.close()
         self._asking.close()
+        self._pool.disconnect()
 
     def _say_goodbye(self, epoch: bytes) -> None:
         try:
@@ -141,7 +148,12 @@ class RedisCoordinator(Coordinator):
         self._asking.command("PING")  # without the append lock: this is what hangs when the server does
         with self._log.appending() as end:
             self._join(end)
-        self.catch_up()
+        try:
+            self.catch_up()
+        except ResyncNeededError as needed:
+            self.mode.change(REJOINING, needed)
+            self.perform_resync(needed.first_id, needed.last_id)
+            self.catch_up()
         self._beat()
         self.mode.change(CONNECTED)
 
@@ -166,7 +178,7 @@ class RedisCoordinator(Coordinator):
         if joined.queue_id != self._identity.queue_id:
             self._identity = adopt(self._root, joined.queue_id)
         self.roots.learn(joined.roots)
-        if is_new and joined.last_id:
+        if is_new and joined.last_id and not self._wants_all:
             end.start_after_locked(joined.last_id)
         else:
             self._level(end, joined)
@@ -289,21 +301,50 @@ class RedisCoordinator(Coordinator):
         """
         for entries in self._journal.entries_from(self._log.tail() + 1):
             with self._log.appending() as end:
-                if entries[0].id > end.tail + 1:
-                    raise CoordinationError(
-                        f"the journal begins at event {entries[0].id}, this root ends at {end.tail}: a resync is needed"
-                    )
-                end.extend_locked(entries)
+                _extend(end, entries)
             self._wake()
         self._refreshed_at = time.monotonic()
+        if (last_id := self._journal.last_id()) > self._log.tail() and self._journal.is_empty():
+            raise ResyncNeededError(self._log.tail() + 1, last_id)
 
     def _catch_up_locked(self, end: LogEnd) -> None:
         for entries in self._journal.entries_from(end.tail + 1):
-            if entries[0].id > end.tail + 1:
-                raise CoordinationError(
-                    f"the journal begins at event {entries[0].id}, this root ends at {end.tail}: a resync is needed"
+            _extend(end, entries)
+
+    def perform_resync(self, first_id: int, last_id: int) -> None:
+        """Get these events from another root; what nobody has is written down as lost.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be had.
+            StorageError: the disk refused.
+        """
+        has_answered = not self.roots.is_alone and self._resync.ask(first_id, last_id, self._take)
+        with self._log.appending() as end:
+            if end.tail < last_id:
+                logger.error(
+                    "events lost: first_id=%d last_id=%d answered=%s: no other root has them",
+                    end.tail + 1,
+                    last_id,
+                    has_answered,
                 )
+                self._lose(end, last_id)
+
+    def _take(self, entries: Sequence[Entry]) -> None:
+        with self._log.appending() as end:
+            if entries[0].id > end.tail + 1:
+                self._lose(end, entries[0].id - 1)
             end.extend_locked(entries)
+        self._wake()
+
+    def _lose(self, end: LogEnd, last_id: int) -> None:
+        if end.tail == 0:
+            end.start_after_locked(last_id)
+        else:
+            end.lose_locked(last_id)
+
+    def _publish_request(self, request_id: str, first_id: int, last_id: int) -> None:
+        request = ResyncRequest(str(self._worker_id), str(self._identity.root_id), request_id, first_id, last_id)
+        self._asking.command("PUBLISH", self._keys.channel, encode(request))
 
     def refresh(self) -> None:
         """Catch up if nothing else does and that is a second ago."""
@@ -325,6 +366,8 @@ class RedisCoordinator(Coordinator):
             work()
         except RedisUnavailableError as exc:
             self.degrade(exc)
+        except ResyncNeededError as exc:
+            self._go_on_in_recovery(REJOINING, exc)
         except EventyError as exc:
             logger.error("coordination failed, trying again: %s", exc)
 
@@ -332,9 +375,12 @@ class RedisCoordinator(Coordinator):
 
     def degrade(self, exc: CoordinationError) -> None:
         """Go on without Redis, and try to come back in a thread that lives as long as that takes."""
-        self._epoch = None
-        self.mode.change(DEGRADED, exc)
         self._asking.close()
+        self._go_on_in_recovery(DEGRADED, exc)
+
+    def _go_on_in_recovery(self, mode: str, exc: CoordinationError) -> None:
+        self._epoch = None
+        self.mode.change(mode, exc)
         with self._lock:
             if self._recovery is None and not self._stopping.is_set():
                 self._recovery = threading.Thread(
@@ -377,6 +423,11 @@ class RedisCoordinator(Coordinator):
                 self._wake()
             elif message.last_id > self._log.tail():
                 self._attempt(self._refresh)
+        elif isinstance(message, ResyncRequest):
+            if message.root_id != str(self._identity.root_id):
+                self._resync.answer(
+                    self._log, str(self._identity.root_id), message.request_id, message.first_id, message.last_id
+                )
         elif isinstance(message, Heartbeat) and self._epoch not in (None, message.epoch.encode()):
             self._epoch = None
             self._attempt(self._refresh)
@@ -408,3 +459,10 @@ class RedisCoordinator(Coordinator):
             "since": self.mode.since,
             "other_roots": len(self.roots.others()),
         }
+
+
+def _extend(end: LogEnd, entries: Sequence[Entry]) -> None:
+    """Append entries of the journal, if it reaches back so far."""
+    if entries[0].id > end.tail + 1:
+        raise ResyncNeededError(end.tail + 1, entries[0].id - 1)
+    end.extend_locked(entries)

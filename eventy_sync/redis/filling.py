@@ -31,7 +31,7 @@ class Filling:
         first_id = max(journaled_id + 1, tail - self._length + 1)
         if anew or first_id > journaled_id + 1:
             anew, first_id = True, max(1, tail - self._length + 1)
-        for entries in _pages(log, first_id, tail):
+        for entries in pages(log, first_id, tail):
             if entries[0].id != first_id:
                 anew = True  # what lies between is lost here, too: the journal begins behind it
             if self._journal.fill(epoch, entries, anew=anew) < 0:
@@ -39,8 +39,8 @@ class Filling:
             anew, first_id = False, entries[-1].id + 1
 
 
-def _pages(log: EventLog, first_id: int, tail: int) -> Iterator[list[Entry]]:
-    """Yield runs of events without a hole."""
+def pages(log: EventLog, first_id: int, tail: int) -> Iterator[list[Entry]]:
+    """Yield the events of a log from one to another, in runs without a hole."""
     reader = log.reader(first_id)
     page: list[Entry] = []
     try:

@@ -35,7 +35,17 @@ class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):
     epoch: str
 
 
-Message = Union[AddEvent, Heartbeat]
+class ResyncRequest(msgspec.Struct, frozen=True, tag_field="type", tag="resync"):
+    """A root wants these events, which the journal no longer has."""
+
+    worker_id: str
+    root_id: str
+    request_id: str
+    first_id: int
+    last_id: int
+
+
+Message = Union[AddEvent, Heartbeat, ResyncRequest]
 _decode = msgspec.json.Decoder(Message).decode
 
 
@@ -52,8 +62,7 @@ class Inbox:
             if len(data) > MAX_MESSAGE_BYTES:
                 raise ValueError(f"{len(data)} bytes")
             message: Message = _decode(data)
-            if isinstance(message, AddEvent) and not 0 < message.last_id < _LARGEST_ID:
-                raise ValueError("an absurd event id")
+            _check(message)
         except (ValueError, msgspec.MsgspecError, RecursionError) as exc:
             self._pass_over(exc)
             return None
@@ -66,6 +75,16 @@ class Inbox:
             self._warned_at = now
             logger.warning("messages passed over: count=%d reason=%.200r", self._passed_over, str(exc))
             self._passed_over = 0
+
+
+def _check(message: Message) -> None:
+    """Raise ValueError for numbers and names that cannot be."""
+    if not isinstance(message, Heartbeat) and not 0 < message.last_id < _LARGEST_ID:
+        raise ValueError("an absurd event id")
+    if isinstance(message, ResyncRequest) and not (
+        0 < message.first_id <= message.last_id and message.request_id.isalnum()
+    ):
+        raise ValueError("an absurd request")
 
 
 def encode(message: Message) -> bytes:

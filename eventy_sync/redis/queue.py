@@ -31,6 +31,8 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
         redis_url: where the server is: ``redis://``, ``rediss://`` or ``unix://``.
         redis_db, redis_password: in place of those in the URL.
         redis_prefix: the keys' first part, so that several installations may share a server.
+        resync: a new, empty root gets the whole log from another one, instead of starting at the present.
+        resync_lock_timeout_seconds: so long one root waits for another to answer, and holds the lock meanwhile.
         journal_length: about so many recent events are kept in Redis for roots that were away.
         redis_client: a ready client of redis-py in place of the URL, such as one from Sentinel.
 
@@ -41,6 +43,8 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
     redis_db: int = 0
     redis_password: str | None = field(default=None, repr=False)
     redis_prefix: str = "eventy"
+    resync_lock_timeout_seconds: float = 30.0
+    resync: bool = False
     journal_length: int = 10_000
     redis_client: Any = field(default=None, repr=False)
 
@@ -70,4 +74,6 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
             store=store,
             worker_id=self.worker_id,
             journal_length=self.journal_length,
+            resync=self.resync,
+            resync_timeout_seconds=self.resync_lock_timeout_seconds,
         )

@@ -326,3 +326,102 @@ def test_foreign_messages_change_nothing(
         a.publish({"n": 0})
         wait_until(lambda: seen == [1])
         assert caplog.text.count("messages passed over") == 1
+
+
+def test_a_root_behind_the_journal_gets_the_rest_from_another(make: Make, wait_until: Wait) -> None:
+    """Byte for byte; the peer must be one that delivers, for only those listen."""
+    with make("a", journal_length=100) as a:
+        a.subscribe(lambda event: None)
+        with make("b") as b:
+            b.publish({"n": 0})
+        for start in range(1, 5000, 500):
+            a.publish_many([{"n": number} for number in range(start, start + 500)])
+        with make("b") as b:
+            assert b.health()["mode"] == "connected"
+            assert numbers(b) == list(range(5001))
+            assert b.publish({"n": 5001}).id == 5002
+        wait_until(lambda: log_bytes(a) == log_bytes(b))
+
+
+def test_a_new_root_gets_everything_if_it_asks(make: Make) -> None:
+    """`resync=True`; also what another root has under retention."""
+    with make("a", journal_length=10) as a:
+        a.subscribe(lambda event: None)
+        a.publish_many([{"n": number} for number in range(1000)])
+        with make("b", resync=True) as b:
+            assert numbers(b) == list(range(1000))
+            assert log_bytes(a) == log_bytes(b)
+
+
+def test_what_no_root_has_is_written_down_as_lost(make: Make, server: RedisServer, caplog: Any) -> None:
+    """After the timeout, as an ERROR; delivery goes on behind it."""
+    with make("a") as a:
+        a.publish_many([{"n": number} for number in range(5)])
+    with make("b") as b:
+        b.publish({"n": 5})  # b began behind what a has
+        b.publish_many([{"n": number} for number in range(6, 300)])
+    server.command("XTRIM", "eventy:orders:journal", "MINID", "300-0")
+    with make("a", resync_lock_timeout_seconds=0.5) as a:
+        assert "events lost: first_id=6 last_id=299" in caplog.text
+        assert a.publish({"n": 300}).id == 301
+        assert numbers(a) == [0, 1, 2, 3, 4, 299, 300]
+        assert a.verify().damages == []
+
+
+KILLED = """
+    import os, signal, sys
+    from eventy_sync.redis import RedisFileEventQueue
+    from eventy_sync.redis.journal import Journal
+    from eventy_sync.storage.log.writer import LogWriter
+
+    root, url, by, kill_at = sys.argv[1:5]
+    step = 0
+
+    def before(cls, name):
+        real = getattr(cls, name)
+
+        def call(*arguments, **options):
+            die()
+            try:
+                return real(*arguments, **options)
+            finally:
+                die()
+
+        setattr(cls, name, call)
+
+    def die():
+        global step
+        step += 1
+        if step == int(kill_at):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with RedisFileEventQueue(root, name="orders", payload_type=dict, redis_url=url) as queue:
+        before(Journal, "publish")
+        before(LogWriter, "_write_locked")
+        for n in range(4):
+            print(queue.publish({"by": by, "n": n}).id, flush=True)
+"""
+
+
+@pytest.mark.parametrize("kill_at", range(1, 14))
+def test_kill_9_between_the_steps_of_a_publish(
+    make: Make, tmp_path: Path, server: RedisServer, spawn_python: Spawn, wait_until: Wait, kill_at: int
+) -> None:
+    """No acknowledged event is lost, none is there twice, and both logs are equal."""
+    with make("b") as b:
+        b.subscribe(lambda event: None)
+        b.publish({"by": "b", "n": -1})
+        victim = spawn_python(KILLED, tmp_path / "a", server.url, "a", kill_at)
+        output, _ = victim.communicate(timeout=60)
+        acknowledged = [int(line) for line in output.split()]
+        assert victim.returncode == -9
+        with make("a") as a:
+            a.publish({"by": "a", "n": 99})
+            tail = a.health()["tail"]
+            wait_until(lambda: b.health()["tail"] == tail)
+            events = list(b.iter_events(2))
+            assert [event.id for event in events] == list(range(2, tail + 1))
+            mine = [event.payload["n"] for event in events]
+            assert mine == [*range(len(mine) - 1), 99]
+            assert len(mine) - 1 >= len(acknowledged)
+            assert list(a.iter_events(2)) == events
