@@ -1,7 +1,7 @@
-"""The coordinator of a queue on several hosts: joining, giving out ids, catching up, going on without Redis.
+"""The coordinator of a queue on several hosts: what an open queue has of Redis, and the threads that tend it.
 
-Publishing holds the append lock across one round trip to Redis; nothing else holds a lock across the
-network, but for joining, which is done only when the server has just answered.
+The recovery thread lives while Redis is away, or while events are fetched from another root; the monitor
+lives in processes that deliver.  A process that only publishes and reads has neither, most of the time.
 """
 
 from __future__ import annotations
@@ -17,36 +17,35 @@ from uuid import UUID
 
 import redis
 
-from eventy_sync.errors import CoordinationError, EventyError, QueueIdentityError, RedisConfigurationError, StorageError
+from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
-from eventy_sync.file.identity import QueueIdentity, adopt
+from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
-from eventy_sync.redis.journal import Joined, Journal, Published, Refused
+from eventy_sync.redis.journal import Journal
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link
+from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.messages import AddEvent, Heartbeat, Inbox, ResyncRequest, encode
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
+from eventy_sync.redis.numbering import RedisNumbering
 from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.translation import RedisUnavailableError
-from eventy_sync.redis.workers import Heard, Workers
-from eventy_sync.storage.log import Batch, Entry, EventLog, LocalNumbering, LogEnd
+from eventy_sync.redis.workers import Workers
+from eventy_sync.storage.log import Entry, EventLog, LogEnd
 from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
 
-AWAIT_SECONDS = 3.0
-"""So long a publish waits for other roots to say how far they are, after the server has lost something."""
 REFRESH_SECONDS = 1.0
+JOIN_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
-_AWAIT_PAUSE_SECONDS = 0.01
-_JOINED = "joined"
 
 
 class RedisCoordinator(Coordinator):
-    """All methods are thread safe.  `number` is called under the append lock."""
+    """All methods are thread safe."""
 
     def __init__(
         self,
@@ -63,40 +62,55 @@ class RedisCoordinator(Coordinator):
         resync_timeout_seconds: float,
     ) -> None:
         # fixed after construction
-        self._pool, self._keys, self._queue_name = pool, keys, queue_name
-        self._root, self._store, self._worker_id = root, store, worker_id
+        self._pool, self._keys, self._queue_name, self._worker_id = pool, keys, queue_name, worker_id
         self._publishing, self._asking = Link(self._make_connection), Link(self._make_connection)
         self._journal = Journal(keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking)
-        self._filling = Filling(self._journal, journal_length)
-        self._local = LocalNumbering()
         self.roots = Roots(identity.root_id, store)
         self.mode = Mode(queue_name)
-        self.numbering = self
+        self._membership = Membership(
+            root=root,
+            queue_name=queue_name,
+            identity=identity,
+            worker_id=worker_id,
+            store=store,
+            journal=self._journal,
+            filling=Filling(self._journal, journal_length),
+            workers=(workers := Workers(keys, self._asking, worker_id, identity.root_id)),
+            roots=self.roots,
+            link=self._asking,
+            wants_all=resync,
+        )
+        self._workers = workers
+        self._stopping = threading.Event()
+        self.numbering = RedisNumbering(
+            self._journal,
+            self._membership,
+            self.mode,
+            join=self._join,
+            catch_up=self._catch_up_locked,
+            degrade=self.degrade,
+            pause=self._stopping.wait,
+        )
         self._redis_claims = RedisClaims(
             store.claims, keys, self._asking, self.mode, self.roots, self._epoch_or_empty, self.degrade
         )
         self.claims: ClaimAuthority = self._redis_claims
         self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, self._publish_request)
-        self._wants_all = resync
-        self._workers = Workers(keys, self._asking, worker_id, identity.root_id)
-        self._stopping = threading.Event()
+        self._inbox = Inbox()
+        self._log: EventLog
+        self._wake: Callable[[], None]
         self._lock = threading.Lock()
         # guarded by _lock
         self._recovery: threading.Thread | None = None
         self._monitor: Monitor | None = None
-        # written under the append lock
-        self._identity = identity
-        self._epoch: bytes | None = None
-        # hints only
+        # a hint only
         self._refreshed_at = 0.0
-        self._log: EventLog
-        self._wake: Callable[[], None]
 
     def _make_connection(self) -> Any:
         return self._pool.connection_class(**self._pool.connection_kwargs)
 
     def _epoch_or_empty(self) -> bytes:
-        return self._epoch or b""
+        return self._membership.epoch or b""
 
     # -- the beginning and the end ---------------------------------------------------------------------------
 
@@ -123,25 +137,18 @@ class RedisCoordinator(Coordinator):
             recovery, monitor = self._recovery, self._monitor
         if monitor is not None:
             monitor.stop()
-            monitor.join(5.0)
+            monitor.join(JOIN_SECONDS)
         self._resync.stop()
         if recovery is not None and recovery is not threading.current_thread():
-            recovery.join()
-        if self.mode.is_connected and self._epoch is not None:
-            self._say_goodbye(self._epoch)
+            recovery.join(JOIN_SECONDS)
+        if self.mode.is_connected and (epoch := self._membership.epoch) is not None:
+            self._membership.leave(epoch, self._log.tail())
         self.roots.remember_all()
         self._publishing.close()
         self._asking.close()
         self._pool.disconnect()
 
-    def _say_goodbye(self, epoch: bytes) -> None:
-        try:
-            is_last = self._workers.leave()
-            self._workers.beat(epoch, self.roots.myself(self._log.tail(), closed=is_last), None)
-        except (CoordinationError, StorageError) as exc:
-            logger.info("left without a word: %s", exc)
-
-    # -- joining ---------------------------------------------------------------------------------------------
+    # -- joining and catching up -----------------------------------------------------------------------------
 
     def _rejoin(self) -> None:
         """Join, catch up, and only then be connected."""
@@ -157,140 +164,8 @@ class RedisCoordinator(Coordinator):
         self._beat()
         self.mode.change(CONNECTED)
 
-    def _join(self, end: LogEnd) -> None:
-        """Tell Redis how far this root is, and bring both to the same.  Under the append lock."""
-        is_new = end.tail == 0 and self._store.remembered.get(_JOINED) is None
-        self._redis_claims.write_back()  # before: nobody may be granted them while this root is awaited
-        joined = self._journal.join(
-            self._identity.queue_id,
-            end.tail,
-            self.roots.myself(end.tail),
-            self._run_id(),
-            self._store.claims.last_token(),
-            list(self.roots.others()),
-            adopts=end.tail == 0,
-        )
-        if isinstance(joined, Refused):
-            raise QueueIdentityError(
-                f"another queue is called {self._queue_name!r} in Redis (its queue_id is {joined.detail}, this root's "
-                f"{self._identity.queue_id}): choose another name= or redis_prefix=, or another root_dir"
-            )
-        if joined.queue_id != self._identity.queue_id:
-            self._identity = adopt(self._root, joined.queue_id)
-        self.roots.learn(joined.roots)
-        if is_new and joined.last_id and not self._wants_all:
-            end.start_after_locked(joined.last_id)
-        else:
-            self._level(end, joined)
-        if is_new:
-            self._store.remembered.put(_JOINED, joined.queue_id.bytes)
-        self._epoch = joined.epoch
-        if not self.roots.is_alone:
-            self._announce(joined.epoch, end.tail)
-
-    def _announce(self, epoch: bytes, tail: int) -> Heard | None:
-        """Say that this worker lives and which epoch it is, so that others need not find out; hear of the others."""
-        message = Heartbeat(str(self._worker_id), str(self._identity.root_id), epoch.decode())
-        return self._workers.beat(epoch, self.roots.myself(tail), encode(message))
-
-    def _level(self, end: LogEnd, joined: Joined) -> None:
-        """Make sure that journal and log tell the same, and give the journal what it lacks."""
-        diverged = self._filling.has_diverged(self._log, end.tail, joined.journaled_id)
-        if diverged and not self.roots.is_alone:
-            raise QueueIdentityError(
-                f"this root has gone its own way: event {min(end.tail, joined.journaled_id)} is another one elsewhere; "
-                "move the directory away and let the queue make a new one with resync=True"
-            )
-        if diverged or joined.journaled_id < joined.last_id == end.tail:
-            self._filling.fill(self._log, joined.epoch, joined.journaled_id, end.tail, anew=diverged)
-
-    def _run_id(self) -> str:
-        """Return what tells one start of the server from another; "" where this user may not ask."""
-        try:
-            told = self._asking.command("INFO", "server")
-        except RedisConfigurationError:
-            return ""
-        for line in told.splitlines():
-            if line.startswith(b"run_id:"):
-                return str(line.partition(b":")[2].decode())
-        return ""
-
-    # -- giving out ids --------------------------------------------------------------------------------------
-
-    def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
-        """Get ids and time from Redis; alone and without it, from the log.
-
-        Raises:
-            CoordinationError: other roots have this queue and Redis cannot be asked.
-        """
-        payload_fields = [each for batch in batches for each in batch.payload_fields]
-        token = self._journal.token()
-        deadline = time.monotonic() + AWAIT_SECONDS
-        failures = 0
-        is_unknown = False  # whether Redis has done what it was asked; asking again with the same token settles it
-        while (self.mode.value != DEGRADED or is_unknown) and time.monotonic() < deadline + AWAIT_SECONDS:
-            try:
-                epoch = self._epoch
-                if epoch is None:
-                    self._join(end)
-                    continue
-                is_unknown = True
-                reply = self._journal.publish(epoch, token, end.tail, end.last_at, payload_fields)
-                is_unknown = False
-                if isinstance(reply, Published):
-                    return self._accept(end, reply)
-                self._overcome(reply, end, deadline)
-            except RedisUnavailableError as exc:
-                failures += 1
-                if not is_unknown or failures > 1 or "imeout" in str(exc):
-                    self.degrade(exc)
-                    break
-        if self.roots.is_alone:
-            return self._local.number(end, batches)
-        raise self.mode.refusal(
-            "whether the event was published is unknown" if is_unknown else "the event was not published"
-        )
-
-    def _accept(self, end: LogEnd, reply: Published) -> tuple[int, int]:
-        if reply.missing:
-            end.extend_locked(reply.missing)
-        if reply.roots != self.roots.count:
-            self._greet(end.tail)
-        if self.mode.value == REJOINING and self._monitor is None:
-            self.mode.change(CONNECTED)
-        return reply.first_id, reply.at
-
-    def _greet(self, tail: int) -> None:
-        """Learn of roots that are new: only who knows of others knows what is safe without Redis."""
-        if self._epoch is not None:
-            heard = self._announce(self._epoch, tail)
-            if heard is not None:
-                self.roots.learn(heard.roots)
-
-    def _overcome(self, reply: Refused, end: LogEnd, deadline: float) -> None:
-        """Do what stands between this root and its ids, or raise."""
-        if reply.reason == "rejoin":
-            self._epoch = None
-        elif reply.reason == "behind":
-            self._catch_up_locked(end)
-        else:
-            self._await_roots(deadline)
-
-    def _await_roots(self, deadline: float) -> None:
-        awaited, alive = self._journal.awaited(), self.roots.others()
-        gone = [each for each in awaited if each not in alive]
-        if gone:
-            self._journal.forget(gone)
-            return
-        if time.monotonic() > deadline:
-            hosts = ", ".join(sorted(f"{each} on {alive[each].host}" for each in awaited))
-            raise CoordinationError(
-                f"the event was not published: Redis has lost something, and the root {hosts} has not said yet how far "
-                "its log goes; start a worker there, or, if it is gone for good, forget it: eventy-sync forget-root"
-            )
-        self._stopping.wait(_AWAIT_PAUSE_SECONDS)
-
-    # -- catching up -----------------------------------------------------------------------------------------
+    def _join(self, end: LogEnd) -> bytes:
+        return self._membership.join(self._log, end, self._redis_claims)
 
     def catch_up(self) -> None:
         """Append what others have published.
@@ -343,7 +218,7 @@ class RedisCoordinator(Coordinator):
             end.lose_locked(last_id)
 
     def _publish_request(self, request_id: str, first_id: int, last_id: int) -> None:
-        request = ResyncRequest(str(self._worker_id), str(self._identity.root_id), request_id, first_id, last_id)
+        request = ResyncRequest(str(self._worker_id), self._membership.root_id, request_id, first_id, last_id)
         self._asking.command("PUBLISH", self._keys.channel, encode(request))
 
     def refresh(self) -> None:
@@ -353,7 +228,7 @@ class RedisCoordinator(Coordinator):
 
     def _refresh(self) -> None:
         self._refreshed_at = time.monotonic()
-        if self._epoch is None:
+        if self._membership.epoch is None:
             self._rejoin()
         else:
             self.catch_up()
@@ -379,7 +254,7 @@ class RedisCoordinator(Coordinator):
         self._go_on_in_recovery(DEGRADED, exc)
 
     def _go_on_in_recovery(self, mode: str, exc: CoordinationError) -> None:
-        self._epoch = None
+        self._membership.epoch = None
         self.mode.change(mode, exc)
         with self._lock:
             if self._recovery is None and not self._stopping.is_set():
@@ -407,7 +282,6 @@ class RedisCoordinator(Coordinator):
         """Start the monitor: this process delivers."""
         with self._lock:
             if self._monitor is None and not self._stopping.is_set():
-                self._inbox = Inbox()
                 name = f"eventy-{self._queue_name}-monitor"
                 self._monitor = Monitor(name, self._pool, self._keys.channel, self._subscribed, self.handle_message)
                 self._monitor.start()
@@ -419,17 +293,17 @@ class RedisCoordinator(Coordinator):
         """Take a hint from the channel."""
         message = self._inbox.open(data)
         if isinstance(message, AddEvent):
-            if message.root_id == str(self._identity.root_id):
+            if message.root_id == self._membership.root_id:
                 self._wake()
             elif message.last_id > self._log.tail():
                 self._attempt(self._refresh)
         elif isinstance(message, ResyncRequest):
-            if message.root_id != str(self._identity.root_id):
+            if message.root_id != self._membership.root_id:
                 self._resync.answer(
-                    self._log, str(self._identity.root_id), message.request_id, message.first_id, message.last_id
+                    self._log, self._membership.root_id, message.request_id, message.first_id, message.last_id
                 )
-        elif isinstance(message, Heartbeat) and self._epoch not in (None, message.epoch.encode()):
-            self._epoch = None
+        elif isinstance(message, Heartbeat) and self._membership.epoch not in (None, message.epoch.encode()):
+            self._membership.epoch = None
             self._attempt(self._refresh)
 
     def tick(self) -> None:
@@ -438,15 +312,13 @@ class RedisCoordinator(Coordinator):
             self._attempt(self._beat)
 
     def _beat(self) -> None:
-        if (epoch := self._epoch) is None:
+        if (epoch := self._membership.epoch) is None:
             return
-        heard = self._announce(epoch, self._log.tail())
+        heard = self._membership.announce(epoch, self._log.tail())
         if heard is None:
-            self._epoch = None
+            self._membership.epoch = None
             self._rejoin()
-            return
-        self.roots.learn(heard.roots)
-        if heard.last_id > self._log.tail():
+        elif heard.last_id > self._log.tail():
             self.catch_up()
 
     # -- health ----------------------------------------------------------------------------------------------

@@ -27,7 +27,14 @@ _CREDENTIALS = re.compile(r"(\w+://)[^@/\s]*@")
 
 
 class RedisUnavailableError(CoordinationError):
-    """Redis cannot be had at the moment.  Stays inside this package: queues turn to what they can do without."""
+    """Redis cannot be had at the moment.  Stays inside this package: queues turn to what they can do without.
+
+    `is_timeout` says that it was waited for already.
+    """
+
+    def __init__(self, reason: str, *, is_timeout: bool = False) -> None:
+        super().__init__(reason)
+        self.is_timeout = is_timeout
 
 
 def translated(exc: Exception) -> CoordinationError:
@@ -40,4 +47,4 @@ def translated(exc: Exception) -> CoordinationError:
         return RedisConfigurationError(f"Redis refuses to let us in: check redis_password and redis_url ({text})")
     if isinstance(exc, redis.ResponseError) and not any(sign in text for sign in _PASSING):
         return RedisConfigurationError(f"Redis refuses: {text}")
-    return RedisUnavailableError(text)
+    return RedisUnavailableError(text, is_timeout=isinstance(exc, (redis.TimeoutError, TimeoutError)))

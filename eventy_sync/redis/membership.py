@@ -1,0 +1,131 @@
+"""A root among the roots of its queue: joining, saying how far its log goes, hearing of the others.
+
+Joining is where the epoch is learnt under which everything else is done.  When the server has lost
+anything the disk wins: this root's log and claims are told before it counts as joined.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from uuid import UUID
+
+from eventy_sync.errors import CoordinationError, QueueIdentityError, RedisConfigurationError, StorageError
+from eventy_sync.file.identity import QueueIdentity, adopt
+from eventy_sync.redis.claims import RedisClaims
+from eventy_sync.redis.filling import Filling
+from eventy_sync.redis.journal import Joined, Journal, Refused
+from eventy_sync.redis.link import Link
+from eventy_sync.redis.messages import Heartbeat, encode
+from eventy_sync.redis.roots import Roots
+from eventy_sync.redis.workers import Heard, Workers
+from eventy_sync.storage.log import EventLog, LogEnd
+from eventy_sync.storage.state import StateStore
+
+logger = logging.getLogger(__name__)
+
+_JOINED = "joined"
+
+
+class Membership:
+    """Thread safe; `join` is called under the append lock.  `epoch` is None while this root has to join."""
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        queue_name: str,
+        identity: QueueIdentity,
+        worker_id: UUID,
+        store: StateStore,
+        journal: Journal,
+        filling: Filling,
+        workers: Workers,
+        roots: Roots,
+        link: Link,
+        wants_all: bool,
+    ) -> None:
+        # fixed after construction
+        self._root, self._queue_name, self._worker_id, self._store = root, queue_name, worker_id, store
+        self._journal, self._filling, self._workers, self._link = journal, filling, workers, link
+        self._wants_all = wants_all
+        self.root_id = str(identity.root_id)
+        self.roots = roots
+        # written under the append lock; forgotten by anybody
+        self._identity = identity
+        self.epoch: bytes | None = None
+
+    def join(self, log: EventLog, end: LogEnd, claims: RedisClaims) -> bytes:
+        """Tell Redis how far this root is, and bring both to the same; return the epoch.
+
+        Raises:
+            QueueIdentityError: another queue has this name, or this root has gone its own way.
+            RedisUnavailableError: Redis cannot be had.
+        """
+        is_new = end.tail == 0 and self._store.remembered.get(_JOINED) is None
+        claims.write_back()  # before: nobody may be granted them while this root is awaited
+        joined = self._journal.join(
+            self._identity.queue_id,
+            end.tail,
+            self.roots.myself(end.tail),
+            self._run_id(),
+            self._store.claims.last_token(),
+            list(self.roots.others()),
+            adopts=end.tail == 0,
+        )
+        if isinstance(joined, Refused):
+            raise QueueIdentityError(
+                f"another queue is called {self._queue_name!r} in Redis (its queue_id is {joined.detail}, this root's "
+                f"{self._identity.queue_id}): choose another name= or redis_prefix=, or another root_dir"
+            )
+        if joined.queue_id != self._identity.queue_id:
+            self._identity = adopt(self._root, joined.queue_id)
+        self.roots.learn(joined.roots)
+        if is_new and joined.last_id and not self._wants_all:
+            end.start_after_locked(joined.last_id)
+        else:
+            self._level(log, end, joined)
+        if is_new:
+            self._store.remembered.put(_JOINED, joined.queue_id.bytes)
+        self.epoch = joined.epoch
+        if not self.roots.is_alone:
+            self.announce(joined.epoch, end.tail)
+        return joined.epoch
+
+    def _level(self, log: EventLog, end: LogEnd, joined: Joined) -> None:
+        """Make sure that journal and log tell the same, and give the journal what it lacks."""
+        diverged = self._filling.has_diverged(log, end.tail, joined.journaled_id)
+        if diverged and not self.roots.is_alone:
+            raise QueueIdentityError(
+                f"this root has gone its own way: event {min(end.tail, joined.journaled_id)} is another one elsewhere; "
+                "move the directory away and let the queue make a new one with resync=True"
+            )
+        if diverged or joined.journaled_id < joined.last_id == end.tail:
+            self._filling.fill(log, joined.epoch, joined.journaled_id, end.tail, anew=diverged)
+
+    def _run_id(self) -> str:
+        """Return what tells one start of the server from another; "" where this user may not ask."""
+        try:
+            told = self._link.command("INFO", "server")
+        except RedisConfigurationError:
+            return ""
+        for line in told.splitlines():
+            if line.startswith(b"run_id:"):
+                return str(line.partition(b":")[2].decode())
+        return ""
+
+    def announce(self, epoch: bytes, tail: int) -> Heard | None:
+        """Say that this worker lives and which epoch it is; hear of the others, or None: the epoch is over."""
+        message = Heartbeat(str(self._worker_id), self.root_id, epoch.decode())
+        heard = self._workers.beat(epoch, self.roots.myself(tail), encode(message))
+        if heard is not None:
+            self.roots.learn(heard.roots)
+        return heard
+
+    def leave(self, epoch: bytes, tail: int) -> None:
+        """Say that this worker ends, and, if it is the root's last one, that the root is closed."""
+        try:
+            is_last = self._workers.leave()
+            self._workers.beat(epoch, self.roots.myself(tail, closed=is_last), None)
+        except (CoordinationError, StorageError) as exc:
+            logger.info("left without a word: %s", exc)

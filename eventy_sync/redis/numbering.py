@@ -1,0 +1,107 @@
+"""Ids and times from Redis, in one round trip for all that is published together.
+
+Called under the append lock, which is thus held across the network, here and nowhere else but in joining:
+that is what keeps ids in the order of the log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from eventy_sync.errors import CoordinationError
+from eventy_sync.redis.journal import Journal, Published, Refused
+from eventy_sync.redis.membership import Membership
+from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
+from eventy_sync.redis.resync import ResyncNeededError
+from eventy_sync.redis.translation import RedisUnavailableError
+from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
+
+AWAIT_SECONDS = 3.0
+"""So long a publish waits for other roots to say how far they are, after the server has lost something."""
+LONGEST_SECONDS = 6.0
+_PAUSE_SECONDS = 0.01
+
+
+class RedisNumbering:
+    """A `Numbering`; alone and without Redis, ids come from the log."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        membership: Membership,
+        mode: Mode,
+        *,
+        join: Callable[[LogEnd], bytes],
+        catch_up: Callable[[LogEnd], None],
+        degrade: Callable[[CoordinationError], None],
+        pause: Callable[[float], object],
+    ) -> None:
+        self._journal, self._membership, self._mode = journal, membership, mode
+        self._join, self._catch_up, self._degrade, self._pause = join, catch_up, degrade, pause
+        self._local = LocalNumbering()
+
+    def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
+        """See `Numbering.number`.
+
+        Raises:
+            CoordinationError: other roots have this queue, and Redis cannot be asked or has to wait for them.
+        """
+        payload_fields = [each for batch in batches for each in batch.payload_fields]
+        token = self._journal.token()
+        started = time.monotonic()
+        failures = 0
+        is_unknown = False  # whether Redis has done what it was asked; asking again with the same token settles it
+        while (self._mode.value != DEGRADED or is_unknown) and time.monotonic() < started + LONGEST_SECONDS:
+            try:
+                epoch = self._membership.epoch or self._join(end)
+                is_unknown = True
+                reply = self._journal.publish(epoch, token, end.tail, end.last_at, payload_fields)
+                is_unknown = False
+                if isinstance(reply, Published):
+                    return self._accept(end, epoch, reply)
+                self._overcome(reply, end, started + AWAIT_SECONDS)
+            except RedisUnavailableError as exc:
+                failures += 1
+                if not is_unknown or failures > 1 or exc.is_timeout:
+                    self._degrade(exc)
+                    break
+            except ResyncNeededError as exc:
+                raise CoordinationError(f"the event was not published: {exc}") from exc
+        if self._membership.roots.is_alone:
+            return self._local.number(end, batches)
+        raise self._mode.refusal(
+            "whether the event was published is unknown" if is_unknown else "the event was not published"
+        )
+
+    def _accept(self, end: LogEnd, epoch: bytes, reply: Published) -> tuple[int, int]:
+        if reply.missing:
+            end.extend_locked(reply.missing)
+        if reply.roots != self._membership.roots.count:
+            self._membership.announce(epoch, end.tail)  # only who knows of others knows what is safe without Redis
+        if self._mode.value == REJOINING:
+            self._mode.change(CONNECTED)
+        return reply.first_id, reply.at
+
+    def _overcome(self, reply: Refused, end: LogEnd, deadline: float) -> None:
+        """Do what stands between this root and its ids, or raise."""
+        if reply.reason == "rejoin":
+            self._membership.epoch = None
+        elif reply.reason == "behind":
+            self._catch_up(end)
+        else:
+            self._await_roots(deadline)
+
+    def _await_roots(self, deadline: float) -> None:
+        awaited, alive = self._journal.awaited(), self._membership.roots.others()
+        gone = [each for each in awaited if each not in alive]
+        if gone:
+            self._journal.forget(gone)
+        elif time.monotonic() > deadline:
+            hosts = ", ".join(sorted(f"{each} on {alive[each].host}" for each in awaited))
+            raise CoordinationError(
+                f"the event was not published: Redis has lost something, and the root {hosts} has not said yet how far "
+                "its log goes; start a worker there, or, if it is gone for good, forget it: eventy-sync forget-root"
+            )
+        else:
+            self._pause(_PAUSE_SECONDS)
