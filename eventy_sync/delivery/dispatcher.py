@@ -42,11 +42,13 @@ class Dispatcher(Generic[T]):
         store: StateStore,
         decode: Callable[[StoredRecord], QueueEvent[T]],
         on_watch: Callable[[], None],
+        on_tick: Callable[[], None],
     ) -> None:
         # fixed after construction
         self._queue, self._queue_name, self._worker_id = queue, queue_name, worker_id
         self._log, self._store, self._decode = log, store, decode
         self._opened_tail = log.tail()
+        self._on_tick = on_tick
         self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch)
         self._progress = Bell()
         self._lock = threading.RLock()
@@ -59,7 +61,7 @@ class Dispatcher(Generic[T]):
         self._on_ended: Callable[[], None] | None = None
         self._ended_corrupt = self._ended_lost = 0
         # watcher thread only, but for the first look
-        self._versions = (-1, -1)
+        self._version = -1
 
     # -- subscriptions ---------------------------------------------------------------------------------------
 
@@ -124,12 +126,11 @@ class Dispatcher(Generic[T]):
         self._sync_stored()
 
     def _tick(self) -> None:
-        data_version = self._store.data_version()
-        if data_version != self._versions[0]:
-            version = self._store.subscriptions.version()
-            if version != self._versions[1]:
-                self._sync_stored()
-            self._versions = (data_version, version)
+        self._on_tick()
+        version = self._store.subscriptions.version()
+        if version != self._version:
+            self._sync_stored()
+            self._version = version
 
     def _sync_stored(self) -> None:
         stored = {each.id: each for each in self._store.subscriptions.all()}

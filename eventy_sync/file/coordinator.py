@@ -84,6 +84,10 @@ class Coordinator(ABC):
         """This process delivers from now on: learn of what others publish as soon as may be."""
 
     @abstractmethod
+    def tick(self) -> None:
+        """Called twice a second in a process that delivers.  Never raises."""
+
+    @abstractmethod
     def stop(self) -> None:
         """End all threads and connections."""
 
@@ -110,6 +114,9 @@ class LocalCoordinator(Coordinator):
 
     def watch(self) -> None:
         """Nothing to watch but the log."""
+
+    def tick(self) -> None:
+        """Nothing to tend."""
 
     def stop(self) -> None:
         """Nothing to end."""

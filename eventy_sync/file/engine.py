@@ -44,9 +44,11 @@ class Engine(Generic[T]):
         retention: Retention | None,
         claim_expiration_seconds: float,
         make_coordinator: Callable[[QueueIdentity, StateStore], Coordinator],
+        tells_others: bool,
     ) -> None:
         self.identity = open_root(root)
-        self.store = StateStore(root / STATE_FILE, sync_every_commit=durability == "fsync")
+        synced = durability == "fsync"
+        self.store = StateStore(root / STATE_FILE, sync_every_commit=synced, tells_others=tells_others)
         self.coordinator = make_coordinator(self.identity, self.store)
         self.log = EventLog(
             root,
@@ -65,6 +67,7 @@ class Engine(Generic[T]):
             store=self.store,
             decode=self.events.event_of,
             on_watch=self.coordinator.watch,
+            on_tick=self.coordinator.tick,
         )
         self.coordinator.start(self.log, self.dispatcher.wake)
 

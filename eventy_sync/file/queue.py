@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
 from eventy_sync.errors import InvalidArgumentError, QueueClosedError
@@ -62,6 +62,8 @@ class AbstractFileEventQueue(EventQueue[T]):
         retention: what may be dropped; nothing unless given.
         claim_expiration_seconds: how long a claim lasts unless it is renewed.
     """
+
+    _tells_others: ClassVar[bool] = False
 
     root_dir: Path | str
     payload_type: Any = Any
@@ -126,6 +128,7 @@ class AbstractFileEventQueue(EventQueue[T]):
             retention=self.retention,
             claim_expiration_seconds=self.claim_expiration_seconds,
             make_coordinator=self._make_coordinator,
+            tells_others=self._tells_others,
         )
 
     def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:

@@ -20,13 +20,14 @@ import redis
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
 from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.redis.changes import Changes
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.journal import Journal
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link
 from eventy_sync.redis.membership import Membership
-from eventy_sync.redis.messages import AddEvent, Heartbeat, Inbox, ResyncRequest, encode
+from eventy_sync.redis.messages import AddEvent, Changed, Heartbeat, Inbox, ResyncRequest, encode
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 1.0
 JOIN_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+_EPOCH = "epoch"
 
 
 class RedisCoordinator(Coordinator):
@@ -96,6 +98,8 @@ class RedisCoordinator(Coordinator):
         )
         self.claims: ClaimAuthority = self._redis_claims
         self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, self._publish_request)
+        self._changes = Changes(keys, self._asking, store, identity.root_id)
+        self._store = store
         self._inbox = Inbox()
         self._log: EventLog
         self._wake: Callable[[], None]
@@ -161,8 +165,20 @@ class RedisCoordinator(Coordinator):
             self.mode.change(REJOINING, needed)
             self.perform_resync(needed.first_id, needed.last_id)
             self.catch_up()
+        self._exchange_changes()
         self._beat()
         self.mode.change(CONNECTED)
+
+    def _exchange_changes(self) -> None:
+        """Tell the others of results and subscriptions, and hear of theirs."""
+        epoch = self._epoch_or_empty()
+        if self._store.remembered.get(_EPOCH) != epoch:
+            self._store.subscriptions.tell_all()
+            self._store.remembered.put(_EPOCH, epoch)
+        if self._changes.send():
+            message = Changed(str(self._worker_id), self._membership.root_id)
+            self._asking.command("PUBLISH", self._keys.channel, encode(message))
+        self._changes.apply()
 
     def _join(self, end: LogEnd) -> bytes:
         return self._membership.join(self._log, end, self._redis_claims)
@@ -232,6 +248,7 @@ class RedisCoordinator(Coordinator):
             self._rejoin()
         else:
             self.catch_up()
+            self._exchange_changes()
 
     def _attempt(self, work: Callable[[], None]) -> None:
         """Do this unless degraded; become so if Redis cannot be had."""
@@ -302,6 +319,9 @@ class RedisCoordinator(Coordinator):
                 self._resync.answer(
                     self._log, self._membership.root_id, message.request_id, message.first_id, message.last_id
                 )
+        elif isinstance(message, Changed):
+            if message.root_id != self._membership.root_id:
+                self._attempt(self._exchange_changes)
         elif isinstance(message, Heartbeat) and self._membership.epoch not in (None, message.epoch.encode()):
             self._membership.epoch = None
             self._attempt(self._refresh)
@@ -310,6 +330,8 @@ class RedisCoordinator(Coordinator):
         """Called now and then in a process that delivers: say that it lives, and catch up whatever got lost."""
         if self._workers.is_due():
             self._attempt(self._beat)
+        if self.mode.is_connected:
+            self._attempt(self._exchange_changes)
 
     def _beat(self) -> None:
         if (epoch := self._membership.epoch) is None:

@@ -45,7 +45,14 @@ class ResyncRequest(msgspec.Struct, frozen=True, tag_field="type", tag="resync")
     last_id: int
 
 
-Message = Union[AddEvent, Heartbeat, ResyncRequest]
+class Changed(msgspec.Struct, frozen=True, tag_field="type", tag="changed"):
+    """A root has sent changes of results or subscriptions."""
+
+    worker_id: str
+    root_id: str
+
+
+Message = Union[AddEvent, Heartbeat, ResyncRequest, Changed]
 _decode = msgspec.json.Decoder(Message).decode
 
 
@@ -79,7 +86,7 @@ class Inbox:
 
 def _check(message: Message) -> None:
     """Raise ValueError for numbers and names that cannot be."""
-    if not isinstance(message, Heartbeat) and not 0 < message.last_id < _LARGEST_ID:
+    if isinstance(message, (AddEvent, ResyncRequest)) and not 0 < message.last_id < _LARGEST_ID:
         raise ValueError("an absurd event id")
     if isinstance(message, ResyncRequest) and not (
         0 < message.first_id <= message.last_id and message.request_id.isalnum()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from eventy_sync.errors import InvalidArgumentError
 from eventy_sync.file import AbstractFileEventQueue
@@ -38,6 +38,8 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
 
     Thread safe.  Safe to fork while open: the child has connections of its own.
     """
+
+    _tells_others: ClassVar[bool] = True
 
     redis_url: str = field(default="redis://localhost:6379", repr=False)
     redis_db: int = 0

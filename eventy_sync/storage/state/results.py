@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from eventy_sync.errors import InvalidArgumentError, ResultNotFoundError
 from eventy_sync.identifiers import floor_id, milliseconds
@@ -13,6 +16,7 @@ from eventy_sync.models import EventResult, Page
 from eventy_sync.paging import check_limit, check_time
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import Where, from_microseconds, page_key, page_of, to_microseconds, uuid_bytes
+from eventy_sync.storage.state.outbox import Outbox
 
 _COLUMNS = (
     "id, event_id, worker_id, success, details, created_at, subscription_id, group_name, attempt, token, "
@@ -20,6 +24,7 @@ _COLUMNS = (
 )
 _INSERT = f"INSERT INTO results ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _KIND = "results"
+_Row = tuple[bytes, int, bytes, bool, str | None, int, bytes | None, str | None, int, int | None, float, bool]
 _DELETED_AT_ONCE = 1000
 _BATCH = 500
 _LARGEST_INT = 2**63 - 1
@@ -28,13 +33,15 @@ _LARGEST_INT = 2**63 - 1
 class ResultTable:
     """Thread safe.  All methods raise StorageError when SQLite refuses."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, outbox: Outbox) -> None:
+        self._connection, self._outbox = connection, outbox
 
     def add_many(self, results: Sequence[EventResult]) -> None:
         """Keep these, in one transaction."""
+        rows = [_to_row(result) for result in results]
         with self._connection.transaction() as database:
-            database.executemany(_INSERT, [_to_row(result) for result in results])
+            database.executemany(_INSERT, rows)
+            self._outbox.put(database, "results", msgspec.json.encode(rows))
             database.execute("UPDATE counters SET value = value + ? WHERE name = 'results'", (len(results),))
 
     def get(self, result_id: UUID) -> EventResult:
@@ -98,6 +105,19 @@ class ResultTable:
             deleted += count
             if count < _DELETED_AT_ONCE:
                 return deleted
+
+
+def apply_results(database: sqlite3.Connection, body: bytes) -> None:
+    """Keep what another root says of its results.
+
+    Raises:
+        MsgspecError: it says nothing that could be one.
+    """
+    rows = msgspec.json.decode(body, type=list[_Row])
+    before = database.total_changes
+    database.executemany(_INSERT.replace("INSERT", "INSERT OR IGNORE", 1), rows)
+    added = database.total_changes - before
+    database.execute("UPDATE counters SET value = value + ? WHERE name = 'results'", (added,))
 
 
 def _where(event_id: int | None, worker_id: UUID | None, earliest: datetime | None, latest: datetime | None) -> Where:

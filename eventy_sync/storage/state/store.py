@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from pathlib import Path
+
+import msgspec
 
 from eventy_sync.storage.state.claims import ClaimTable
 from eventy_sync.storage.state.connection import Connection
+from eventy_sync.storage.state.outbox import Outbox
 from eventy_sync.storage.state.remembered import RememberedTable
-from eventy_sync.storage.state.results import ResultTable
-from eventy_sync.storage.state.subscriptions import SubscriptionTable
+from eventy_sync.storage.state.results import ResultTable, apply_results
+from eventy_sync.storage.state.subscriptions import SubscriptionTable, apply_subscription
+
+logger = logging.getLogger(__name__)
 
 
 class StateStore:
     """Opens its file when it is first used: a process that only publishes never does.  Thread safe.
 
-    `sync_every_commit` makes each change survive a power cut, at the price of a sync each.
+    `sync_every_commit` makes each change survive a power cut, at the price of a sync each; `tells_others`
+    keeps changes in the outbox until they were sent to other roots.
     """
 
-    def __init__(self, path: Path, *, sync_every_commit: bool = False) -> None:
+    def __init__(self, path: Path, *, sync_every_commit: bool = False, tells_others: bool = False) -> None:
         self._connection = Connection(path, sync_every_commit=sync_every_commit)
-        self.results = ResultTable(self._connection)
+        self.outbox = Outbox(self._connection, is_open=tells_others)
+        self.results = ResultTable(self._connection, self.outbox)
         self.claims = ClaimTable(self._connection)
-        self.subscriptions = SubscriptionTable(self._connection)
+        self.subscriptions = SubscriptionTable(self._connection, self.outbox)
         self.remembered = RememberedTable(self._connection)
         self.before_fork = self._connection.before_fork
         self.after_fork_in_parent = self._connection.after_fork_in_parent
         self.after_fork_in_child = self._connection.after_fork_in_child
 
-    def data_version(self) -> int:
-        """Return a number that changes whenever another connection has changed anything.  Cheap."""
-        return int(self._connection.rows("PRAGMA data_version")[0][0])
+    def apply(self, changes: Iterable[tuple[str, bytes]], name: str, position: bytes) -> None:
+        """Make changes of other roots here, and remember under this name how far that is, all in one transaction.
+
+        What is here already is passed over, and so is what cannot be read.
+        """
+        with self._connection.transaction() as database:
+            for kind, body in changes:
+                try:
+                    if kind == "results":
+                        apply_results(database, body)
+                    elif kind in ("subscribed", "unsubscribed"):
+                        apply_subscription(database, kind, body)
+                except (msgspec.MsgspecError, ValueError) as exc:
+                    logger.warning("a change of another root passed over: kind=%.20r error=%.100s", kind, exc)
+            database.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?)", (name, position))
 
     def clear(self) -> None:
         """Forget results and subscriptions."""

@@ -9,16 +9,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from eventy_sync.errors import SubscriptionNotFoundError
 from eventy_sync.models import Page
 from eventy_sync.paging import check_limit, encode_page_id
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import from_microseconds, page_key, page_of, to_microseconds, uuid_bytes
+from eventy_sync.storage.state.outbox import Outbox
 
 _COLUMNS = "id, type_name, body, from_index, explicit_start, created_at, worker_id"
 _INSERT = f"INSERT INTO subscriptions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _CHANGED = "UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'"
 _KIND = "subscriptions"
+_Row = tuple[bytes, str, bytes, int, bool, int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +44,13 @@ class StoredSubscription:
 class SubscriptionTable:
     """Thread safe.  All methods raise StorageError when SQLite refuses."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, outbox: Outbox) -> None:
+        self._connection, self._outbox = connection, outbox
 
     def add(self, stored: StoredSubscription) -> None:
         """Keep one."""
         with self._connection.transaction() as database:
-            _insert(database, stored)
+            self._insert(database, stored)
 
     def add_unique(self, stored: StoredSubscription) -> StoredSubscription:
         """Keep one unless an equal subscriber is there already; return the one that is there then."""
@@ -55,8 +59,20 @@ class SubscriptionTable:
             known = database.execute(statement, (stored.type_name, stored.body)).fetchone()
             if known is not None:
                 return _from_row(known)
-            _insert(database, stored)
+            self._insert(database, stored)
         return stored
+
+    def _insert(self, database: sqlite3.Connection, stored: StoredSubscription) -> None:
+        row = _to_row(stored)
+        database.execute(_INSERT, row)
+        database.execute(_CHANGED)
+        self._outbox.put(database, "subscribed", msgspec.json.encode(row))
+
+    def tell_all(self) -> None:
+        """Put every subscription into the outbox: others may have lost what they were told."""
+        with self._connection.transaction() as database:
+            for row in database.execute(f"SELECT {_COLUMNS} FROM subscriptions ORDER BY id").fetchall():
+                self._outbox.put(database, "subscribed", msgspec.json.encode(row))
 
     def get(self, subscription_id: UUID) -> StoredSubscription:
         """Return one, or raise SubscriptionNotFoundError."""
@@ -73,6 +89,7 @@ class SubscriptionTable:
             removed = database.execute("DELETE FROM subscriptions WHERE id = ?", (key,)).rowcount > 0
             if removed:
                 database.execute(_CHANGED)
+                self._outbox.put(database, "unsubscribed", msgspec.json.encode(key))
         return removed
 
     def search(self, page_id: str | None = None, limit: int = 100) -> Page[StoredSubscription]:
@@ -103,20 +120,32 @@ class SubscriptionTable:
         return int(self._connection.rows("SELECT value FROM counters WHERE name = 'subscriptions_version'")[0][0])
 
 
-def _insert(database: sqlite3.Connection, stored: StoredSubscription) -> None:
-    database.execute(
-        _INSERT,
-        (
-            stored.id.bytes,
-            stored.type_name,
-            stored.body,
-            stored.from_index,
-            stored.explicit_start,
-            to_microseconds(stored.created_at),
-            stored.worker_id.bytes,
-        ),
+def apply_subscription(database: sqlite3.Connection, kind: str, body: bytes) -> None:
+    """Add or remove a subscription as another root says.
+
+    Raises:
+        MsgspecError: it says nothing that could be one.
+    """
+    if kind == "subscribed":
+        row = msgspec.json.decode(body, type=_Row)
+        changed = database.execute(_INSERT.replace("INSERT", "INSERT OR IGNORE", 1), row).rowcount
+    else:
+        key = msgspec.json.decode(body, type=bytes)
+        changed = database.execute("DELETE FROM subscriptions WHERE id = ?", (key,)).rowcount
+    if changed:
+        database.execute(_CHANGED)
+
+
+def _to_row(stored: StoredSubscription) -> tuple[Any, ...]:
+    return (
+        stored.id.bytes,
+        stored.type_name,
+        stored.body,
+        stored.from_index,
+        stored.explicit_start,
+        to_microseconds(stored.created_at),
+        stored.worker_id.bytes,
     )
-    database.execute(_CHANGED)
 
 
 def _from_row(row: tuple[Any, ...]) -> StoredSubscription:

@@ -175,15 +175,53 @@ def test_every_change_of_the_subscriptions_shows_in_their_version(store: StateSt
     assert store.subscriptions.version() == versions[-1]
 
 
-def test_another_connections_change_shows_in_the_data_version(store: StateStore, tmp_path: Path) -> None:
-    """So that looking for changes costs next to nothing."""
-    before = store.data_version()
+def test_what_is_remembered_is_there_for_other_processes(store: StateStore, tmp_path: Path) -> None:
+    """The newest value, or None."""
     other = StateStore(tmp_path / "state.db")
+    other.remembered.put("x", b"0")
     other.remembered.put("x", b"1")
     other.close()
-    assert store.data_version() != before
     assert store.remembered.get("x") == b"1"
     assert store.remembered.get("y") is None
+
+
+def test_an_outbox_keeps_changes_until_they_were_sent(tmp_path: Path) -> None:
+    """In order, also through another opening; a root that is alone keeps none."""
+    store = StateStore(tmp_path / "state.db", tells_others=True)
+    kept = stored()
+    store.subscriptions.add(kept)
+    store.results.add_many([result(1)])
+    store.subscriptions.remove(kept.id)
+    store.close()
+    store = StateStore(tmp_path / "state.db", tells_others=True)
+    changes = store.outbox.first(10)
+    assert [each.kind for each in changes] == ["subscribed", "results", "unsubscribed"]
+    store.outbox.drop(changes[1].number)
+    assert store.outbox.first(10) == changes[2:]
+    store.close()
+    alone = StateStore(tmp_path / "alone.db")
+    alone.results.add_many([result(1)])
+    assert alone.outbox.first(10) == []
+    alone.close()
+
+
+def test_changes_of_another_root_are_made_here_once(store: StateStore, tmp_path: Path) -> None:
+    """However often they arrive; what cannot be read is passed over, and the position is kept."""
+    other = StateStore(tmp_path / "other.db", tells_others=True)
+    kept = [stored(b"1"), stored(b"2")]
+    for each in kept:
+        other.subscriptions.add(each)
+    other.results.add_many([result(1), result(2)])
+    other.subscriptions.remove(kept[0].id)
+    changes = [(each.kind, each.body) for each in other.outbox.first(10)]
+    other.close()
+    bad = [("results", b"{"), ("results", b'[["x"]]'), ("subscribed", b"[]"), ("unknown", b""), ("unsubscribed", b"7")]
+    for _ in range(2):
+        store.apply([*bad, *changes], "position", b"5-0")
+    assert [each.event_id for each in store.results.search().items] == [1, 1]
+    assert store.results.count() == 2
+    assert store.subscriptions.all() == [kept[1]]
+    assert store.remembered.get("position") == b"5-0"
 
 
 def test_clearing_forgets_results_and_subscriptions(store: StateStore, kept: list[EventResult]) -> None:

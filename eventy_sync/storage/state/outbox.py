@@ -1,0 +1,42 @@
+"""The outbox: what this root has to tell the others of results and subscriptions.
+
+A row is written in the transaction of the change itself, and dropped once it was sent; so nothing is
+forgotten while the others cannot be reached, and something may be sent twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from eventy_sync.storage.state.connection import Connection
+
+
+class Change(NamedTuple):
+    """One change: `kind` is "results", "subscribed" or "unsubscribed", `body` its JSON."""
+
+    number: int
+    kind: str
+    body: bytes
+
+
+class Outbox:
+    """Thread safe.  Keeps nothing unless `is_open`: a root that is alone has nobody to tell."""
+
+    def __init__(self, connection: Connection, *, is_open: bool) -> None:
+        self._connection, self.is_open = connection, is_open
+
+    def put(self, database: sqlite3.Connection, kind: str, body: bytes) -> None:
+        """Keep a change, as a part of the transaction that makes it."""
+        if self.is_open:
+            database.execute("INSERT INTO outbox (kind, body) VALUES (?, ?)", (kind, body))
+
+    def first(self, limit: int) -> list[Change]:
+        """Return the oldest changes that were not sent yet."""
+        rows = self._connection.rows("SELECT number, kind, body FROM outbox ORDER BY number LIMIT ?", (limit,))
+        return [Change(*row) for row in rows]
+
+    def drop(self, number: int) -> None:
+        """Forget the changes up to this one: they were sent."""
+        with self._connection.transaction() as database:
+            database.execute("DELETE FROM outbox WHERE number <= ?", (number,))
