@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import pytest
@@ -33,3 +34,11 @@ def test_errors_are_also_what_python_would_raise() -> None:
     assert issubclass(errors.EventNotFoundError, KeyError)
     assert issubclass(errors.InvalidPayloadError, ValueError)
     assert issubclass(errors.InvalidArgumentError, ValueError)
+
+
+def test_a_corrupt_record_says_where_and_what_was_lost() -> None:
+    """In its text and in its fields, also after a copy."""
+    error = copy.copy(errors.CorruptRecordError("1.log", 70, "the checksum does not match the text", 3, 5))
+    assert str(error) == "1.log: corrupt record at byte 70 (events 3 to 5): the checksum does not match the text"
+    assert (error.segment, error.position, error.first_id, error.last_id) == ("1.log", 70, 3, 5)
+    assert "(event 3)" in str(errors.CorruptRecordError("1.log", 70, "torn", 3, 3))

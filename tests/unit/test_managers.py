@@ -131,3 +131,36 @@ def test_an_environment_that_names_none_is_refused(ask: Ask, environment: dict[s
     last = done.stderr.splitlines()[-1]
     assert last.startswith("eventy_sync.errors.InvalidArgumentError: ")
     assert "EVENTY_QUEUE_MANAGER" in last
+
+
+@pytest.mark.parametrize("name", ["yaml", "", "JSON"])
+def test_a_serializer_that_there_is_not_is_refused(ask: Ask, root: Path, name: str) -> None:
+    """When a queue is registered, before anything is written."""
+    done = ask(ASK + "; m.register(dict)", EVENTY_ROOT_DIR=str(root), EVENTY_SERIALIZER=name)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"eventy_sync.errors.InvalidArgumentError: there is no serializer {name!r}: use json,")
+    assert not root.exists()
+
+
+def test_a_directory_that_is_a_file_is_refused(ask: Ask, root: Path) -> None:
+    """When the queues are opened; the file is left as it was."""
+    root.write_text("mine")
+    done = ask(ASK + "; m.register(dict); m.__enter__()", EVENTY_ROOT_DIR=str(root))
+    assert done.stderr.splitlines()[-1].startswith("eventy_sync.errors.StorageError: ")
+    assert root.read_text() == "mine"
+
+
+def test_a_manager_of_ones_own_comes_before_a_directory(ask: Ask, root: Path) -> None:
+    """With both in the environment, the class is taken."""
+    target = "tests.unit.managers_of_ones_own:Quiet"
+    assert ask(EVENTY_QUEUE_MANAGER=target, EVENTY_ROOT_DIR=str(root)).stdout == "Quiet True\n"
+
+
+def test_a_type_that_cannot_be_stored_is_not_registered(root: Path) -> None:
+    """And leaves the other queues alone."""
+    with FileQueueManager(root) as manager:
+        manager.register(Order)
+        with pytest.raises(InvalidArgumentError, match="cannot be stored"):
+            manager.register(complex)
+        assert manager.get_queue_types() == [Order]
+        assert manager.get_event_queue(Order).publish(Order(1)).id == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -42,12 +42,25 @@ class ModelMail(pydantic.BaseModel, Subscriber[Any]):
     at: datetime
 
 
+@dataclass(frozen=True)
+class Rich(Subscriber[Any]):
+    """Fields of many types, one of them another subscriber or none."""
+
+    number: int = 0
+    raw: bytes = b""
+    pause: timedelta = timedelta(0)
+    chosen: set[int] = field(default_factory=set)
+    pair: tuple[int, str] | None = None
+    target: Subscriber[Any] | None = None
+
+
 class Unstored(Subscriber[Any]):
     """Has no fields to store."""
 
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 MAIL = Mail("a@example.org", NOW, ["x"])
+TAG = "eventy:subscriber"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +71,8 @@ MAIL = Mail("a@example.org", NOW, ["x"])
         ModelMail(to="c", at=NOW),
         NonceSubscriber(MAIL, "mail"),
         WorkerMatchSubscriber(NonceSubscriber(MAIL), UUID(int=5)),
+        Rich(2**70, b"\xff", timedelta(seconds=5), {1}, (1, "a")),
+        Rich(target=Rich(target=MAIL)),
     ],
     ids=lambda subscriber: type(subscriber).__name__,
 )
@@ -138,6 +153,47 @@ def test_a_wrapper_around_a_class_that_is_not_here_is_refused() -> None:
     assert encoded is not None
     with pytest.raises(InvalidArgumentError, match="not imported here"):
         decode_subscriber(encoded[0], encoded[1].replace(b"Mail", b"Gone"))
+
+
+def nested(fields: str) -> str:
+    return f'{{"{TAG}": "{__name__}:Mail", "fields": {fields}}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"subscriber": "x"}',
+        '{"subscriber": null}',
+        '{"subscriber": {}}',
+        '{"name": "n"}',
+        f'{{"subscriber": {nested("[]")}}}',
+        f'{{"subscriber": {nested("{}")}}}',
+        f'{{"subscriber": {nested(json.dumps({"to": 5}))}}}',
+        f'{{"subscriber": {nested(json.dumps({"to": "a"}))}, "name": [1]}}',
+        f'{{"subscriber": {nested(json.dumps({"to": "a"}))}, "remember_seconds": "soon"}}',
+        f'{{"subscriber": {nested(json.dumps({"to": "a"}))}, "extra": 1}}',
+    ],
+)
+def test_a_forged_wrapper_is_refused(body: str) -> None:
+    """What it wraps and its own fields are checked as well."""
+    with pytest.raises(InvalidArgumentError, match="do not fit"):
+        decode_subscriber("eventy_sync.subscribers:NonceSubscriber", body.encode())
+
+
+def test_a_forged_worker_id_is_refused() -> None:
+    """It must be a UUID."""
+    body = f'{{"subscriber": {nested(json.dumps({"to": "a"}))}, "worker_id": "../x"}}'
+    with pytest.raises(InvalidArgumentError, match="Invalid UUID"):
+        decode_subscriber("eventy_sync.subscribers:WorkerMatchSubscriber", body.encode())
+
+
+def test_wrappers_a_thousand_deep_are_refused() -> None:
+    """They neither crash the worker nor run."""
+    body = nested('{"to": "a"}')
+    for _ in range(5000):
+        body = f'{{"{TAG}": "eventy_sync.subscribers:NonceSubscriber", "fields": {{"subscriber": {body}}}}}'
+    with pytest.raises(InvalidArgumentError, match="do not fit"):
+        decode_subscriber("eventy_sync.subscribers:NonceSubscriber", f'{{"subscriber": {body}}}'.encode())
 
 
 def test_a_subscriber_must_say_what_it_does() -> None:
