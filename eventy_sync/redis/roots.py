@@ -21,12 +21,17 @@ _NAME = "roots"
 
 
 class Root(msgspec.Struct, frozen=True):
-    """What is known of a root.  `seen_at` is in seconds since 1970; `closed` when no worker has it open."""
+    """What is known of a root.
+
+    `seen_at` is in seconds since 1970; `closed` when no worker has it open; `forgotten` when a person, or a day
+    of silence, has said that it is gone for good.
+    """
 
     host: str = ""
     tail: int = 0
     seen_at: float = 0.0
     closed: bool = False
+    forgotten: bool = False
 
 
 _decode = msgspec.json.Decoder(dict[str, Root]).decode
@@ -50,7 +55,9 @@ class Roots:
             kept = self._store.remembered.get(_NAME)
             self._others = {} if kept is None else _decode(kept)
         oldest = time.time() - self._expiry_seconds
-        return {root_id: root for root_id, root in self._others.items() if root.seen_at >= oldest}
+        return {
+            root_id: root for root_id, root in self._others.items() if root.seen_at >= oldest and not root.forgotten
+        }
 
     @property
     def is_alone(self) -> bool:
@@ -58,7 +65,11 @@ class Roots:
         return not self.others()
 
     def learn(self, pairs: Iterable[bytes]) -> None:
-        """Take over what Redis has of all roots: ids and descriptions in turn.  What is malformed is passed over."""
+        """Take over what Redis has of roots: ids and descriptions in turn.
+
+        A root that Redis does not name is remembered all the same: the server may have lost it.  What is malformed
+        is passed over.
+        """
         flat = list(pairs)
         self.count = len(flat) // 2
         found: dict[str, Root] = {}
@@ -69,9 +80,11 @@ class Roots:
                 continue
             if root_id != self._root_id:
                 found[root_id] = root
-        before, self._others = self.others(), found
-        if before.keys() != found.keys() or any(before[each].closed != found[each].closed for each in before):
-            self._remember(found)
+        before = self.others()
+        self._others = {**before, **found}
+        now = self.others()
+        if before.keys() != now.keys() or any(before[each].closed != now[each].closed for each in before):
+            self._remember(now)
 
     def _remember(self, found: dict[str, Root]) -> None:
         self._store.remembered.put(_NAME, msgspec.json.encode(found))
@@ -82,11 +95,3 @@ class Roots:
             self._remember(self.others())
         except StorageError:
             return  # what was kept before still says who the others are
-
-    def forget(self, root_id: str) -> bool:
-        """Forget another root; False if it is not known."""
-        others = self.others()
-        known = others.pop(root_id, None) is not None
-        self._others = others
-        self._remember(others)
-        return known

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from eventy_sync import FileQueueManager, InvalidArgumentError, QueueClosedError
+from eventy_sync import FileQueueManager, InvalidArgumentError, QueueClosedError, StorageError
 from eventy_sync.file.manager import queue_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -164,3 +165,44 @@ def test_a_type_that_cannot_be_stored_is_not_registered(root: Path) -> None:
             manager.register(complex)
         assert manager.get_queue_types() == [Order]
         assert manager.get_event_queue(Order).publish(Order(1)).id == 1
+
+
+@pytest.mark.parametrize("target", [".relative:Manager", "eventy_sync:FileQueueManager", "eventy_sync:QueueManager"])
+def test_a_manager_that_cannot_be_made_is_refused(ask: Ask, target: str) -> None:
+    """A relative module, a class that needs arguments, an abstract one: the error names the variable."""
+    last = ask(EVENTY_QUEUE_MANAGER=target).stderr.splitlines()[-1]
+    assert last.startswith("eventy_sync.errors.InvalidArgumentError: ")
+    assert "EVENTY_QUEUE_MANAGER" in last
+
+
+def test_a_manager_that_cannot_open_all_its_queues_opens_none(root: Path) -> None:
+    """Nobody could close those that were opened before the one that failed."""
+    manager = FileQueueManager(root)
+    manager.register(dict)
+    manager.register(list)
+    root.mkdir()
+    (root / queue_name(list)).write_text("in the way")
+    with pytest.raises(StorageError, match="not a directory"):
+        manager.__enter__()
+    with pytest.raises(QueueClosedError):
+        manager.get_event_queue(dict).count_events()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (type("Größe", (), {}), type("Gräße", (), {})),
+        (type("注文", (), {}), type("請求", (), {})),
+        (Literal["a b"], Literal["a-b"]),
+        (type("X" * 300 + "1", (), {}), type("X" * 300 + "2", (), {})),
+    ],
+)
+def test_two_types_never_share_a_directory(one: object, other: object) -> None:
+    """Whatever their names lose on the way to a file name."""
+    assert queue_name(one) != queue_name(other)
+
+
+@pytest.mark.parametrize("payload_type", ["\x00", "..", "é", "/"])
+def test_a_directory_name_is_never_empty(payload_type: object) -> None:
+    """It would be the managers' own directory."""
+    assert queue_name(payload_type)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -49,3 +49,16 @@ def test_a_time_must_say_its_zone() -> None:
     for wrong in (datetime(2026, 1, 1), "2026-01-01", 5):
         with pytest.raises(InvalidArgumentError, match="time"):
             check_time(wrong)  # type: ignore[arg-type]
+
+
+class NoOffset(tzinfo):
+    """A zone that does not know where it is: times in it are naive, as Python sees it."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        return None
+
+
+def test_a_zone_without_an_offset_is_no_zone() -> None:
+    """Such a time cannot be compared with any other."""
+    with pytest.raises(InvalidArgumentError, match="time"):
+        check_time(datetime(2026, 1, 1, tzinfo=NoOffset()))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +17,7 @@ import msgspec
 import pydantic
 import pytest
 
-from eventy_sync import InvalidArgumentError, NonceSubscriber, Subscriber, WorkerMatchSubscriber
+from eventy_sync import FileEventQueue, InvalidArgumentError, NonceSubscriber, Subscriber, WorkerMatchSubscriber
 from eventy_sync.subscribers import decode_subscriber, encode_subscriber
 
 
@@ -200,3 +204,141 @@ def test_a_subscriber_must_say_what_it_does() -> None:
     """The error names the method to define."""
     with pytest.raises(TypeError, match="Unstored must define on_event"):
         Unstored().on_event(None, None)  # type: ignore[arg-type]
+
+
+def test_a_forged_name_wakes_no_lazy_module(spawn_python: Callable[..., subprocess.Popen[str]]) -> None:
+    """Some modules import others when they are asked for a name: they are not asked."""
+    process = spawn_python(
+        """
+        import concurrent.futures, sys
+        from eventy_sync.subscribers import decode_subscriber
+        before = set(sys.modules)
+        assert decode_subscriber("concurrent.futures:ProcessPoolExecutor", b"{}") is None
+        print(sorted(set(sys.modules) - before))
+        """
+    )
+    assert process.communicate(timeout=30)[0] == "[]\n"
+
+
+class Opener(Subscriber[Any]):
+    """Cannot be stored, so it must not be made from what is stored."""
+
+    def __init__(self, path: str = "") -> None:
+        raise AssertionError("made by a forged name")
+
+
+@pytest.mark.parametrize("type_name", [f"{__name__}:Opener", "eventy_sync.subscribers:Subscriber"])
+def test_a_class_that_is_never_stored_is_never_brought_back(type_name: str) -> None:
+    """A forged name of a subscriber without fields makes none."""
+    assert decode_subscriber(type_name, b"{}") is None
+
+
+@pytest.mark.parametrize("type_name", [None, 5, b"os:system"])
+def test_a_type_name_that_is_no_text_brings_nothing_back(type_name: Any) -> None:
+    """SQLite keeps any type in any column."""
+    assert decode_subscriber(type_name, b"{}") is None
+
+
+def test_a_subscriber_where_another_type_belongs_is_refused() -> None:
+    """A tag does not get a field around its annotation."""
+    with pytest.raises(InvalidArgumentError, match="do not fit"):
+        decode_subscriber(f"{__name__}:Mail", f'{{"to": {nested(json.dumps({"to": "a"}))}}}'.encode())
+
+
+@dataclass
+class Picky(Subscriber[Any]):
+    """Trips over fields it did not expect."""
+
+    to: Any
+
+    def __post_init__(self) -> None:
+        self.to.strip()
+
+
+def test_a_class_that_trips_over_its_fields_is_refused() -> None:
+    """Whatever it raises, the worker gets the one error and goes on."""
+    with pytest.raises(InvalidArgumentError, match="do not fit"):
+        decode_subscriber(f"{__name__}:Picky", b'{"to": 5}')
+
+
+@dataclass
+class Fan(Subscriber[Any]):
+    """Hands on to several."""
+
+    targets: list[Subscriber[Any]]
+
+
+class ModelOfBytes(pydantic.BaseModel, Subscriber[Any]):
+    raw: bytes
+
+
+class ModelWithAlias(pydantic.BaseModel, Subscriber[Any]):
+    to: str = pydantic.Field(alias="mailTo")
+
+
+class InnerModel(pydantic.BaseModel):
+    n: int
+
+
+class ModelOfModel(pydantic.BaseModel, Subscriber[Any]):
+    inner: InnerModel
+
+
+def local_subscriber() -> Subscriber[Any]:
+    """Return one whose class no other worker can find."""
+
+    @dataclass
+    class Local(Subscriber[Any]):
+        to: str
+
+    return Local("a")
+
+
+@pytest.mark.parametrize(
+    "subscriber",
+    [
+        Fan([MAIL]),
+        ModelOfBytes(raw=b"hello"),
+        ModelWithAlias(mailTo="a"),
+        ModelOfModel(inner=InnerModel(n=1)),
+        Mail("\ud800"),
+        Rich(chosen={TAG: "x"}),  # type: ignore[arg-type]
+        local_subscriber(),
+    ],
+    ids=lambda subscriber: type(subscriber).__name__,
+)
+def test_what_is_stored_can_be_brought_back(subscriber: Subscriber[Any]) -> None:
+    """A subscriber that would come back as another, or not at all, is refused when it subscribes."""
+    try:
+        encoded = encode_subscriber(subscriber)
+    except InvalidArgumentError:
+        return
+    assert encoded is None or decode_subscriber(*encoded) == subscriber
+
+
+def test_refused_fields_are_not_shown() -> None:
+    """A stored subscriber may hold an address or a key; the error goes to the log, as one line."""
+    with pytest.raises(InvalidArgumentError) as refused:
+        decode_subscriber(f"{__name__}:ModelMail", b'{"to": "a", "at": "hunter2"}')
+    shown = "".join(traceback.format_exception(type(refused.value), refused.value, refused.value.__traceback__))
+    assert "input_value='hunter2'" not in shown
+    assert "\n" not in str(refused.value)
+
+
+def test_subscriptions_whose_class_is_elsewhere_are_listed(
+    root: Path, spawn_python: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """A wrapper around a class that is not imported here is listed with None, as the class itself would be."""
+    with FileEventQueue(root, dict) as queue:
+        queue.subscribe(NonceSubscriber(MAIL))
+        queue.subscribe(MAIL)
+    process = spawn_python(
+        """
+        import sys
+        from eventy_sync import FileEventQueue
+        with FileEventQueue(sys.argv[1], dict) as queue:
+            print([each.subscriber for each in queue.search_subscriptions().items])
+        """,
+        root,
+    )
+    assert process.communicate(timeout=30)[0] == "[None, None]\n"

@@ -2,9 +2,14 @@
 --
 -- KEYS[1] meta   KEYS[2] awaiting   KEYS[3] roots   ARGV root ids
 --
+-- A mark stays in `roots`, so that the others, who remember them, forget them too.
 -- Returns how many were known.
 
-local known = redis.call('HDEL', KEYS[3], unpack(ARGV))
+local known = 0
+for _, root in ipairs(ARGV) do
+    known = known + redis.call('HEXISTS', KEYS[3], root)
+    redis.call('HSET', KEYS[3], root, '{"closed":true,"forgotten":true}')
+end
 redis.call('SREM', KEYS[2], unpack(ARGV))
 if redis.call('SCARD', KEYS[2]) == 0 then
     redis.call('HDEL', KEYS[1], 'awaiting')
