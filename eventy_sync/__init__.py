@@ -4,6 +4,8 @@ Events are records in files on the local disk.  ``publish()`` returns when the e
 in the log; subscribers in any process on the same directory get it, in order, at least once.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from eventy_sync.default_queue_manager import get_default_queue_manager
 from eventy_sync.errors import (
     ClaimLostError,
@@ -40,6 +42,10 @@ from eventy_sync.signals import RetryEvent, SkipEvent
 from eventy_sync.storage.log import Retention
 from eventy_sync.subscribers import NonceSubscriber, Subscriber, WorkerMatchSubscriber
 from eventy_sync.version import __version__
+
+if TYPE_CHECKING:
+    from eventy_sync.redis import RedisFileEventQueue as RedisFileEventQueue
+    from eventy_sync.redis import RedisQueueManager as RedisQueueManager
 
 __all__ = [
     "AbstractFileEventQueue",
@@ -84,3 +90,12 @@ __all__ = [
     "__version__",
     "get_default_queue_manager",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs redis-py when it is first asked for."""
+    if name in ("RedisFileEventQueue", "RedisQueueManager"):
+        from eventy_sync import redis
+
+        return getattr(redis, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from eventy_sync.errors import EventyError, InvalidArgumentError
 from eventy_sync.event_queue import EventQueue
-from eventy_sync.file.queue import FileEventQueue
+from eventy_sync.file.queue import AbstractFileEventQueue, FileEventQueue
 from eventy_sync.queue_manager import QueueManager
 
+MAX_NAME_CHARACTERS = 180
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def queue_name(payload_type: Any) -> str:
-    """Return the directory name for a payload type: its module and name, what files cannot bear made ``-``."""
+    """Return the directory name for a payload type: its module and name.
+
+    What files cannot bear becomes ``-``; then a checksum keeps types apart that would be called the same.
+    """
     module, name = getattr(payload_type, "__module__", ""), getattr(payload_type, "__qualname__", "")
     text = f"{module}.{name}" if module and name and "[" not in str(payload_type) else str(payload_type)
-    return _NOT_IN_NAMES.sub("-", text.removeprefix("builtins.")).strip("-.")[:200]
+    text = text.removeprefix("builtins.")
+    plain = _NOT_IN_NAMES.sub("-", text).strip("-.")[:MAX_NAME_CHARACTERS]
+    return plain if plain == text else f"{plain or 'queue'}-{sha256(text.encode(errors='replace')).hexdigest()[:8]}"
 
 
 @dataclass(eq=False)
@@ -38,15 +46,18 @@ class FileQueueManager(QueueManager):
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         # guarded by _lock
-        self._queues: dict[str, FileEventQueue[Any]] = {}
+        self._queues: dict[str, AbstractFileEventQueue[Any]] = {}
         self._users = 0
+
+    def _make_queue(self, root_dir: Path, payload_type: Any) -> AbstractFileEventQueue[Any]:
+        return FileEventQueue(root_dir, payload_type, **self.queue_options)
 
     def register(self, payload_type: Any) -> None:
         name = queue_name(payload_type)
         with self._lock:
             if name in self._queues:
                 return
-            queue: FileEventQueue[Any] = FileEventQueue(Path(self.root_dir) / name, payload_type, **self.queue_options)
+            queue = self._make_queue(Path(self.root_dir) / name, payload_type)
             if self._users:
                 queue.open()
             self._queues[name] = queue
@@ -71,10 +82,13 @@ class FileQueueManager(QueueManager):
             return [queue.payload_type for queue in self._queues.values()]
 
     def __enter__(self) -> FileQueueManager:
-        with self._lock:
+        with self._lock, ExitStack() as opened:
             for queue in self._queues.values():
                 queue.open()
+                if not self._users:
+                    opened.callback(queue.close)
             self._users += 1
+            opened.pop_all()  # all of them are open: nothing to take back
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -9,6 +9,7 @@ try:
 except ImportError:
     raise ImportError('eventy_sync.redis needs redis-py: pip install "eventy-sync[redis]"') from None
 
+from eventy_sync.redis.manager import RedisQueueManager
 from eventy_sync.redis.queue import RedisFileEventQueue
 
-__all__ = ["RedisFileEventQueue"]
+__all__ = ["RedisFileEventQueue", "RedisQueueManager"]

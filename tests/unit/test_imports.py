@@ -82,3 +82,21 @@ def test_every_public_name_has_a_docstring() -> None:
 def test_the_public_names_are_these() -> None:
     """What `from eventy_sync import *` brings is this; a name that is taken away breaks somebody's program."""
     assert eventy_sync.__all__ == NAMES
+
+
+def test_the_redis_queue_is_a_name_of_the_package() -> None:
+    """Imported when it is first asked for; other names are not made up."""
+    assert eventy_sync.RedisFileEventQueue.__doc__
+    assert eventy_sync.RedisQueueManager.__doc__
+    assert not hasattr(eventy_sync, "NoSuchQueue")
+
+
+def test_without_redis_py_the_error_says_what_to_install() -> None:
+    """And everything else works."""
+    repository = Path(eventy_sync.__file__).parent.parent
+    source = (
+        "import sys; sys.modules['redis'] = None; import eventy_sync\n"
+        "try:\n    eventy_sync.RedisFileEventQueue\nexcept ImportError as exc:\n    print(exc)"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, cwd=repository, check=True)
+    assert done.stdout == 'eventy_sync.redis needs redis-py: pip install "eventy-sync[redis]"\n'

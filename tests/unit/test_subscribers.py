@@ -233,10 +233,9 @@ def test_a_class_that_is_never_stored_is_never_brought_back(type_name: str) -> N
     assert decode_subscriber(type_name, b"{}") is None
 
 
-@pytest.mark.parametrize("type_name", [None, 5, b"os:system"])
-def test_a_type_name_that_is_no_text_brings_nothing_back(type_name: Any) -> None:
-    """SQLite keeps any type in any column."""
-    assert decode_subscriber(type_name, b"{}") is None
+def test_a_type_name_that_is_no_text_brings_nothing_back() -> None:
+    """SQLite keeps bytes in a column of text."""
+    assert decode_subscriber(b"os:system", b"{}") is None  # type: ignore[arg-type]
 
 
 def test_a_subscriber_where_another_type_belongs_is_refused() -> None:
