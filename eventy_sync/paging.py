@@ -58,6 +58,6 @@ def check_time(time_limit: datetime | None) -> datetime | None:
     Raises:
         InvalidArgumentError: it is naive, or no time.
     """
-    if time_limit is not None and (not isinstance(time_limit, datetime) or time_limit.tzinfo is None):
+    if time_limit is not None and (not isinstance(time_limit, datetime) or time_limit.utcoffset() is None):
         raise InvalidArgumentError("times must be aware datetimes: give them a tzinfo, such as timezone.utc")
     return time_limit

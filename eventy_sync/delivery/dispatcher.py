@@ -22,7 +22,8 @@ from eventy_sync.event_queue import EventQueue
 from eventy_sync.models import QueueEvent, Subscription
 from eventy_sync.storage.log import EventLog, StoredRecord
 from eventy_sync.storage.state import StateStore, StoredSubscription
-from eventy_sync.subscribers import Subscriber, decode_subscriber
+from eventy_sync.stored_subscriber import decode_subscriber
+from eventy_sync.subscribers import Subscriber
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from eventy_sync.errors import (
 from eventy_sync.models import Page, QueueEvent
 from eventy_sync.paging import check_limit, check_time, decode_page_id, encode_page_id
 from eventy_sync.serializers import Codec, Serializer, get_serializer
-from eventy_sync.storage.log import EventLog, StoredRecord, fields
+from eventy_sync.storage.log import EventLog, StoredRecord, all_fields, fields
 
 T = TypeVar("T")
 
@@ -36,7 +36,8 @@ class Events(Generic[T]):
         self._log, self._payload_type = log, payload_type
         self._encoding = serializer.encoding
         codec: Codec = serializer.bind(payload_type)
-        self._encode, self._decode = codec.encode, codec.decode
+        self._encode = codec.encode
+        self._encode_all = codec.encode_all or (lambda payloads: [codec.encode(each) for each in payloads])
         self._decoders: dict[str, Callable[[bytes], T]] = {serializer.encoding: codec.decode}
 
     # -- publishing ------------------------------------------------------------------------------------------
@@ -51,8 +52,7 @@ class Events(Generic[T]):
         payloads = list(payloads)
         if not payloads:
             return []
-        encode, encoding = self._encode, self._encoding
-        first_id, at = self._log.append([fields(encode(payload), encoding) for payload in payloads])
+        first_id, at = self._log.append(all_fields(self._encode_all(payloads), self._encoding))
         created_at = _EPOCH + timedelta(0, 0, at)
         return [QueueEvent(event_id, payload, created_at) for event_id, payload in enumerate(payloads, first_id)]
 

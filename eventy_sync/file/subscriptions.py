@@ -14,7 +14,8 @@ from eventy_sync.identifiers import new_id
 from eventy_sync.models import Page, Subscription
 from eventy_sync.storage.log import EventLog
 from eventy_sync.storage.state import StoredSubscription, SubscriptionTable
-from eventy_sync.subscribers import Subscriber, decode_subscriber, encode_subscriber
+from eventy_sync.stored_subscriber import decode_subscriber, encode_subscriber
+from eventy_sync.subscribers import Subscriber
 
 T = TypeVar("T")
 
@@ -128,5 +129,9 @@ class Subscriptions(Generic[T]):
 
 
 def _as_subscription(stored: StoredSubscription) -> Subscription[Any]:
-    subscriber = decode_subscriber(stored.type_name, stored.body)
+    """Return it with its subscriber, or None in that place where this process cannot bring it back."""
+    try:
+        subscriber = decode_subscriber(stored.type_name, stored.body)
+    except InvalidArgumentError:
+        subscriber = None
     return Subscription(stored.id, subscriber, stored.created_at, stored.from_index, stored=True)

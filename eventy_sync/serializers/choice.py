@@ -6,6 +6,7 @@ from typing import Any
 
 from eventy_sync.errors import InvalidArgumentError
 from eventy_sync.serializers.base import Serializer
+from eventy_sync.serializers.distrusted import DistrustedSerializer
 from eventy_sync.serializers.msgspec_based import JsonSerializer, MessagePackSerializer
 from eventy_sync.serializers.pickle_based import PickleSerializer
 from eventy_sync.serializers.pydantic_based import PydanticSerializer
@@ -22,10 +23,10 @@ def get_serializer(spec: str | Serializer, payload_type: Any) -> Serializer:
     """Return the serializer of this name, or the one that is given.  "json" is pydantic's for a pydantic model.
 
     Raises:
-        InvalidArgumentError: there is none of this name.
+        InvalidArgumentError: there is none of this name, or the one that is given has no usable name.
     """
     if isinstance(spec, Serializer):
-        return spec
+        return spec if type(spec) in _BY_NAME.values() else DistrustedSerializer(spec)
     if spec == "json" and hasattr(payload_type, "model_validate_json"):
         return PydanticSerializer()
     chosen = _BY_NAME.get(spec) if isinstance(spec, str) else None

@@ -1,7 +1,4 @@
-"""What no payload may exceed, and how an excess is said.
-
-The checks are ordered so that an ordinary small payload pays for a length comparison only.
-"""
+"""What no payload may exceed, and how an excess is said."""
 
 from __future__ import annotations
 
@@ -13,8 +10,6 @@ from eventy_sync.errors import InvalidPayloadError
 
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 100
-SHALLOW_BYTES = 2 * MAX_DEPTH
-"""A JSON text that is no longer cannot be too deep, for each level takes two bytes, nor too large."""
 
 _CONTAINERS = (dict, list)
 

@@ -6,7 +6,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Annotated, Any, Union
 
 from eventy_sync.errors import InvalidPayloadError
 
@@ -28,6 +28,8 @@ def accepted_classes(payload_type: Any) -> tuple[type, ...] | None:
     if is_any(payload_type):
         return None
     origin = typing.get_origin(payload_type)
+    if origin is Annotated:
+        return accepted_classes(payload_type.__origin__)
     if origin in (Union, types.UnionType):
         members = [accepted_classes(each) for each in typing.get_args(payload_type)]
         if any(each is None for each in members):

@@ -26,24 +26,18 @@ class PickleSerializer(Serializer):
                 body = pickle.dumps(payload, protocol=4)
             except RecursionError:
                 raise too_deep() from None
-            except (pickle.PicklingError, TypeError, AttributeError) as exc:
-                raise InvalidPayloadError(f"the payload cannot be pickled: {exc}") from exc
+            except Exception as exc:  # pickle's own text quotes what it could not pickle
+                raise InvalidPayloadError(
+                    f"the payload cannot be pickled ({type(exc).__name__}): use classes and functions of a module only"
+                ) from None
             check_size(body)
             return body
 
         def decode(body: bytes) -> Any:
             try:
                 payload = pickle.loads(body)
-            except (
-                pickle.UnpicklingError,
-                EOFError,
-                AttributeError,
-                ImportError,
-                IndexError,
-                TypeError,
-                ValueError,
-            ) as exc:
-                raise InvalidPayloadError(f"the stored payload cannot be unpickled: {type(exc).__name__}") from exc
+            except Exception as exc:
+                raise InvalidPayloadError(f"the stored payload cannot be unpickled: {type(exc).__name__}") from None
             if classes is not None and not isinstance(payload, classes):
                 raise InvalidPayloadError(f"the stored payload is no {type_name(payload_type)}")
             return payload

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from eventy_sync.errors import InvalidArgumentError, InvalidPayloadError
 from eventy_sync.serializers.base import Codec, Serializer
 from eventy_sync.serializers.limits import check_json, too_deep
 from eventy_sync.serializers.payload_types import accepted_classes, type_name, wrong_type
+from eventy_sync.serializers.reasons import pydantic_reason
+from eventy_sync.serializers.wholeness import is_same
 
 
 class PydanticSerializer(Serializer):
@@ -17,7 +21,7 @@ class PydanticSerializer(Serializer):
 
     def bind(self, payload_type: Any) -> Codec:
         try:
-            from pydantic import PydanticUserError, TypeAdapter, ValidationError
+            from pydantic import PydanticUserError, TypeAdapter
         except ImportError:
             raise InvalidArgumentError('pydantic is not installed: pip install "eventy-sync[pydantic]"') from None
         try:
@@ -30,34 +34,42 @@ class PydanticSerializer(Serializer):
             if classes is not None and type(payload) not in classes:
                 raise wrong_type(payload, payload_type)
             try:
-                body = bytes(adapter.dump_json(payload, warnings="error"))
-                check_json(body)
-                adapter.validate_json(body, strict=None)
-            except RecursionError:
-                raise too_deep() from None
+                body = bytes(adapter.dump_json(payload, warnings="error", round_trip=True, by_alias=True))
+                _check(body)
+                back = adapter.validate_json(body)
             except InvalidPayloadError:
                 raise
-            except ValueError as exc:  # ValidationError and PydanticSerializationError are
+            except RecursionError:
+                raise too_deep() from None
+            except Exception as exc:  # a user's validator may raise anything
                 raise InvalidPayloadError(
-                    f"the payload is no {type_name(payload_type)} that can be stored: {_reason(exc)}"
-                ) from exc
+                    f"the payload is no {type_name(payload_type)} that can be stored: {pydantic_reason(exc, adapter)}"
+                ) from None
+            if not is_same(payload, back):
+                raise InvalidPayloadError(
+                    f"the payload would not come back whole as a {type_name(payload_type)}: it holds NaN, a secret, "
+                    "a subclass, or a field that is excluded or changed when the model is written or read"
+                )
             return body
 
         def decode(body: bytes) -> Any:
             try:
                 return adapter.validate_json(body)
-            except ValidationError as exc:
+            except RecursionError:
+                raise too_deep() from None
+            except Exception as exc:
                 raise InvalidPayloadError(
-                    f"the stored payload is no {type_name(payload_type)}: {_reason(exc)}"
-                ) from exc
+                    f"the stored payload is no {type_name(payload_type)}: {pydantic_reason(exc, adapter)}"
+                ) from None
 
         return Codec(encode, decode)
 
 
-def _reason(exc: Exception) -> str:
-    """Return what is wrong without the values, which pydantic's own text would show."""
-    errors = getattr(exc, "errors", None)
-    if errors is None:
-        return type(exc).__name__
-    found = errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'payload'}: {each['msg']}" for each in found[:3])
+def _check(body: bytes) -> None:
+    """Raise InvalidPayloadError if this is too large, too deep, or what pydantic but nobody else calls JSON."""
+    check_json(body)
+    if b"NaN" in body or b"Infinity" in body:
+        try:
+            msgspec.json.decode(body)
+        except msgspec.DecodeError:
+            raise InvalidPayloadError("the payload holds NaN or an infinity, which JSON cannot: use None") from None

@@ -18,7 +18,7 @@ import pydantic
 import pytest
 
 from eventy_sync import FileEventQueue, InvalidArgumentError, NonceSubscriber, Subscriber, WorkerMatchSubscriber
-from eventy_sync.subscribers import decode_subscriber, encode_subscriber
+from eventy_sync.stored_subscriber import decode_subscriber, encode_subscriber
 
 
 @dataclass
@@ -211,7 +211,7 @@ def test_a_forged_name_wakes_no_lazy_module(spawn_python: Callable[..., subproce
     process = spawn_python(
         """
         import concurrent.futures, sys
-        from eventy_sync.subscribers import decode_subscriber
+        from eventy_sync.stored_subscriber import decode_subscriber
         before = set(sys.modules)
         assert decode_subscriber("concurrent.futures:ProcessPoolExecutor", b"{}") is None
         print(sorted(set(sys.modules) - before))

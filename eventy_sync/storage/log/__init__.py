@@ -7,7 +7,7 @@ from eventy_sync.storage.log.event_log import SEGMENT_BYTES, EventLog
 from eventy_sync.storage.log.group_commit import Batch
 from eventy_sync.storage.log.numbering import Entry, LocalNumbering, LogEnd, Numbering
 from eventy_sync.storage.log.reader import LogReader
-from eventy_sync.storage.log.record import StoredRecord, fields
+from eventy_sync.storage.log.record import StoredRecord, all_fields, fields
 from eventy_sync.storage.log.repair import Verification, repair, verify
 from eventy_sync.storage.log.retention import Retention, SegmentSummary
 from eventy_sync.storage.log.writer import Durability
@@ -26,6 +26,7 @@ __all__ = [
     "SegmentSummary",
     "StoredRecord",
     "Verification",
+    "all_fields",
     "fields",
     "repair",
     "verify",

@@ -16,6 +16,7 @@ The same damage anywhere else is *corrupt*, and is never repaired silently.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 import msgspec
@@ -66,6 +67,13 @@ def fields(body: bytes, encoding: str) -> bytes:
     return b'"data":"%b","encoding":%b' % (b64encode(body), _decode_encoding(encoding))
 
 
+def all_fields(bodies: Iterable[bytes], encoding: str) -> list[bytes]:
+    """Return what `fields` does for each, in less time."""
+    if encoding == JSON_ENCODING:
+        return [b'"payload":' + body for body in bodies]
+    return [fields(body, encoding) for body in bodies]
+
+
 def gap_fields(last_id: int) -> bytes:
     """Return the fields of a record that stands for events that are lost."""
     return b'"gap":%d' % last_id
@@ -75,6 +83,13 @@ def build(event_id: int, at: int, payload_fields: bytes) -> bytes:
     """Return the whole line of a record."""
     text = b'{"id":%d,"at":%d,%b}' % (event_id, at, payload_fields)
     return b"%08x %b\n" % (crc32(text), text)
+
+
+def build_all(first_id: int, at: int, payload_fields: Sequence[bytes]) -> list[bytes]:
+    """Return what `build` does for each, with ids that run on, in less time."""
+    time = b',"at":%d,' % at
+    texts = [b'{"id":%d%b%b}' % (event_id, time, each) for event_id, each in enumerate(payload_fields, first_id)]
+    return [b"%08x %b\n" % (crc32(text), text) for text in texts]
 
 
 def parse(line: bytes) -> StoredRecord:

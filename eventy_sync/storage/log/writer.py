@@ -23,7 +23,7 @@ from eventy_sync.storage.log.interval_sync import IntervalSync
 from eventy_sync.storage.log.layout import broken_path, segment_name
 from eventy_sync.storage.log.lock import AppendLock
 from eventy_sync.storage.log.numbering import Entry, Numbering
-from eventy_sync.storage.log.record import build, gap_fields
+from eventy_sync.storage.log.record import build, build_all, gap_fields
 from eventy_sync.storage.log.segment import read_end
 
 logger = logging.getLogger(__name__)
@@ -73,9 +73,11 @@ class LogWriter:
             lines: list[bytes] = []
             for batch in batches:
                 batch.first_id, batch.at = next_id, at
-                for payload_fields in batch.payload_fields:
-                    lines.append(build(next_id, at, payload_fields))
-                    next_id += 1
+                if len(batch.payload_fields) == 1:
+                    lines.append(build(next_id, at, batch.payload_fields[0]))
+                else:
+                    lines += build_all(next_id, at, batch.payload_fields)
+                next_id += len(batch.payload_fields)
             self._append_locked(lines, next_id - 1, at, at)
         self._owe_sync()
 

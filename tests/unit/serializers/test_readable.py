@@ -67,10 +67,9 @@ def test_what_a_serializer_of_ones_own_wrongly_calls_json_is_refused(root: Path,
 
 @pytest.mark.parametrize("encoding", [None, 5, "", 'a"b\n', "x" * 5000, "\ud800"])
 def test_an_encoding_that_is_no_name_is_refused(root: Path, encoding: Any) -> None:
-    """When the queue is opened, and not by an event that cannot be read back."""
-    queue = FileEventQueue(root, dict, event_serializer=Fixed(b"x", encoding))
-    with pytest.raises(InvalidArgumentError, match="encoding"), queue:
-        queue.publish({})
+    """When the queue is made, and not by an event that cannot be read back."""
+    with pytest.raises(InvalidArgumentError, match="encoding"):
+        FileEventQueue(root, dict, event_serializer=Fixed(b"x", encoding))
 
 
 class Nameless(Serializer):
@@ -82,9 +81,8 @@ class Nameless(Serializer):
 
 def test_a_serializer_without_an_encoding_is_refused(root: Path) -> None:
     """The error names the attribute to define."""
-    queue = FileEventQueue(root, dict, event_serializer=Nameless())
-    with pytest.raises(InvalidArgumentError, match="encoding"), queue:
-        queue.publish({})
+    with pytest.raises(InvalidArgumentError, match="encoding"):
+        FileEventQueue(root, dict, event_serializer=Nameless())
 
 
 class Unreadable(Serializer):

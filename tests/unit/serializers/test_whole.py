@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypedDict, TypeVar
 
 import attrs
@@ -12,8 +13,8 @@ import msgspec
 import pydantic
 import pytest
 
-from eventy_sync import Codec, EventyError, InvalidPayloadError
-from eventy_sync.serializers import get_serializer
+from eventy_sync import Codec, EventyError, FileEventQueue, InvalidPayloadError
+from eventy_sync.serializers import MAX_PAYLOAD_BYTES, get_serializer
 
 T = TypeVar("T")
 
@@ -172,3 +173,31 @@ def test_a_class_that_refuses_its_own_fields_makes_an_invalid_payload(name: str,
     body = {"msgpack": msgspec.msgpack.encode}.get(name, msgspec.json.encode)({"id": -1})
     with pytest.raises(InvalidPayloadError, match="stored payload"):
         codec(Checked, name).decode(body)
+
+
+@pytest.mark.parametrize("payload_type", [dict, Any])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"x": math.nan}, {1: "a", "1": "b"}, {"x": msgspec.Raw(b"{")}, {"\ud800": 1}, {"x": object()}, {"x": {0, print}}],
+)
+def test_many_at_once_are_checked_as_one_is(root: Path, payload_type: Any, wrong: Any) -> None:
+    """One that cannot be stored keeps all of them out, wherever in the batch it is."""
+    good = {"text": "null", "x": 1.5, "none": None, "n": 1, "yes": True}
+    with FileEventQueue(root, payload_type) as queue:
+        for place in range(3):
+            batch = [good, good, good]
+            batch[place] = wrong
+            with pytest.raises(InvalidPayloadError, match="payload"):
+                queue.publish_many(batch)
+        batch = [good, {}, {"a": None}, {"nested": [good]}]
+        queue.publish_many(batch)
+        assert [event.payload for event in queue.iter_events()] == batch
+
+
+def test_the_largest_payload_fits_a_batch_as_well(root: Path) -> None:
+    """The limit is that of each payload."""
+    with FileEventQueue(root, dict) as queue:
+        with pytest.raises(InvalidPayloadError, match="store it elsewhere"):
+            queue.publish_many([{}, {"x": "x" * MAX_PAYLOAD_BYTES}])
+        queue.publish_many([{}, {"x": "x" * (MAX_PAYLOAD_BYTES - 8)}])
+        assert queue.count_events() == 2
