@@ -1,0 +1,194 @@
+"""The Redis queue beside raw redis-py on the same server, in turn within one run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from benchmarks.measure import PAYLOAD, median_rates, repeat
+from eventy_sync import RedisFileEventQueue
+from eventy_sync.redis.server import RedisServer
+
+THREADS = 8
+CATCH_UP_EVENTS = 100_000
+
+
+def queue_at(directory: Path, server: RedisServer, name: str = "bench", **fields: Any) -> RedisFileEventQueue[Any]:
+    """Return a root of a queue."""
+    return RedisFileEventQueue[Any](
+        directory, payload_type=dict, name=name, redis_url=server.url, durability="os", **fields
+    )
+
+
+def in_threads(count: int, call: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that calls so often, from `THREADS` threads together."""
+
+    def work() -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            for each in [pool.submit(repeat(count // THREADS, call)) for _ in range(THREADS)]:
+                each.result()
+
+    return work
+
+
+def compare(title: str, count: int, ours: Callable[[], object], raw: Callable[[], object], wanted: float) -> None:
+    """Print the ratio of two rates."""
+    rates = median_rates(count, {"ours": ours, "raw": raw})
+    print(
+        f"  {title:44} {rates['ours']:>10,.0f}/s   raw {rates['raw']:>10,.0f}/s"
+        f"   {rates['ours'] / rates['raw']:5.2f} x   (wanted {wanted})"
+    )
+
+
+def publishing(directory: Path, server: RedisServer, events: int) -> None:
+    """Publishing against XADD."""
+    client = redis.Redis(port=server.port)
+
+    def xadd() -> None:
+        client.xadd("raw", {"d": json.dumps(PAYLOAD)}, maxlen=10_000, approximate=True)
+
+    def xadd_100() -> None:
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(100):
+            pipeline.xadd("raw", {"d": json.dumps(PAYLOAD)}, maxlen=10_000, approximate=True)
+        pipeline.execute()
+
+    with queue_at(directory / "publishing", server) as queue:
+
+        def publish() -> None:
+            queue.publish(PAYLOAD)
+
+        compare("publish, one caller, to XADD", events, repeat(events, publish), repeat(events, xadd), 1)
+        compare("publish, 8 threads, to XADD by 8", events, in_threads(events, publish), in_threads(events, xadd), 3)
+        hundreds = events // 100
+        compare(
+            "publish_many(100), to pipelined XADD",
+            hundreds * 100,
+            repeat(hundreds, lambda: queue.publish_many([PAYLOAD] * 100)),
+            repeat(hundreds, xadd_100),
+            1,
+        )
+
+
+def claiming(directory: Path, server: RedisServer, claims: int) -> None:
+    """Taking claims against SET NX."""
+    client = redis.Redis(port=server.port)
+    ours, theirs = itertools.count(), itertools.count()
+    with queue_at(directory / "claiming", server, "claiming") as queue:
+        compare(
+            "create_claim, to SET NX PX",
+            claims,
+            repeat(claims, lambda: queue.create_claim(f"claim-{next(ours)}")),
+            repeat(claims, lambda: client.set(f"raw-{next(theirs)}", "worker", nx=True, px=300_000)),
+            0.8,
+        )
+
+
+HANDLER = """
+import sys, time
+from eventy_sync import RedisFileEventQueue
+seen = []
+with RedisFileEventQueue(sys.argv[1], payload_type=dict, name="latency", redis_url=sys.argv[2], durability="os") as queue:
+    queue.subscribe(lambda event: seen.append(time.time() - event.payload["t"]))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    queue.wait_until_idle(10)
+print(" ".join(map(str, seen)))
+"""
+
+RAW_HANDLER = """
+import json, sys, time
+import redis
+client = redis.Redis.from_url(sys.argv[2])
+client.xgroup_create("raw-latency", "g", mkstream=True)
+print("ready", flush=True)
+seen = []
+for _ in range(int(sys.argv[3])):
+    [(_, [(name, fields)])] = client.xreadgroup("g", "c", {"raw-latency": ">"}, count=1, block=0)
+    seen.append(time.time() - json.loads(fields[b"d"])["t"])
+    client.xack("raw-latency", "g", name)
+sys.stdin.readline()
+print(" ".join(map(str, seen)))
+"""
+
+
+def handled_after(source: str, root: Path, url: str, publish: Callable[[Any], object], events: int) -> list[float]:
+    """Return the seconds from publish to handler, sorted, at 500 events a second."""
+    command = [sys.executable, "-c", source, str(root), url, str(events)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    worker.stdout.readline()
+    pause = threading.Event()
+    for _ in range(events):
+        publish({**PAYLOAD, "t": time.time()})
+        pause.wait(0.002)
+    return sorted(float(each) for each in worker.communicate("\n")[0].split())
+
+
+def latency(directory: Path, server: RedisServer, events: int = 500) -> None:
+    """From publish to the handler in another process."""
+    client = redis.Redis(port=server.port)
+    found: dict[str, list[float]] = {"raw XREADGROUP BLOCK": [], "same root": [], "another root": []}
+    with queue_at(directory / "latency", server, "latency") as queue:
+        queue.publish({})
+        for _ in range(3):
+            client.delete("raw-latency")
+            found["raw XREADGROUP BLOCK"] += handled_after(
+                RAW_HANDLER, directory, server.url, lambda p: client.xadd("raw-latency", {"d": json.dumps(p)}), events
+            )
+            found["same root"] += handled_after(HANDLER, directory / "latency", server.url, queue.publish, events)
+            found["another root"] += handled_after(HANDLER, directory / "other", server.url, queue.publish, events)
+    raw = statistics.median(found["raw XREADGROUP BLOCK"])
+    print("  publish to handler in another process, 500 events/s (wanted: 1.5 x on the same root, 2 x on another)")
+    for name, seconds in found.items():
+        seconds.sort()
+        p50, p99 = seconds[len(seconds) // 2], seconds[len(seconds) * 99 // 100]
+        print(f"    {name:42} p50 {p50 * 1000:5.2f} ms, p99 {p99 * 1000:5.2f} ms   {p50 / raw:5.2f} x")
+
+
+def catching_up(directory: Path, server: RedisServer) -> None:
+    """A root that was away gets what it missed from another."""
+    with queue_at(directory / "peer", server, "away") as peer, queue_at(directory / "away", server, "away") as away:
+        away.publish(PAYLOAD)
+        away.close()
+        peer.subscribe(lambda event: None)
+        for _ in range(CATCH_UP_EVENTS // 1000):
+            peer.publish_many([PAYLOAD] * 1000)
+        started = time.perf_counter()
+        away.open()
+        assert away.count_events() == CATCH_UP_EVENTS + 1
+        print(f"  catch-up of {CATCH_UP_EVENTS} events from a peer: {time.perf_counter() - started:.2f} s (wanted: 10)")
+
+
+def idle(directory: Path, server: RedisServer, seconds: float = 10.0) -> None:
+    """What a worker takes that has nothing to do."""
+    with queue_at(directory / "idle", server, "idle") as queue:
+        queue.subscribe(lambda event: None)
+        queue.publish({})
+        pause = threading.Event()
+        pause.wait(2.0)
+        before = time.process_time()
+        pause.wait(seconds)
+        print(f"  idle worker: {(time.process_time() - before) / seconds * 100:.2f} % of a core (wanted: 0.5)")
+
+
+def run(directory: Path, events: int) -> None:
+    """Print everything about the Redis queue."""
+    with RedisServer() as server:
+        version = server.command("INFO", "server")
+        print(f"\nbeside raw redis-py {redis.__version__}, server {version.get('valkey_version') or version['redis_version']}")
+        publishing(directory, server, events)
+        claiming(directory, server, events // 4)
+        latency(directory, server)
+        catching_up(directory, server)
+        idle(directory, server)
