@@ -23,7 +23,7 @@ from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.redis.changes import Changes
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
-from eventy_sync.redis.journal import Journal
+from eventy_sync.redis.journal import DivergedError, Journal
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link
 from eventy_sync.redis.membership import Membership
@@ -190,7 +190,9 @@ class RedisCoordinator(Coordinator):
             CoordinationError: Redis cannot be asked, or the journal does not reach back so far.
             StorageError: the disk refused.
         """
-        for entries in self._journal.entries_from(self._log.tail() + 1):
+        with self._log.appending() as end:
+            tail, tail_at = end.tail, end.tail_at
+        for entries in self._journal.entries_after(tail, tail_at):
             with self._log.appending() as end:
                 _extend(end, entries)
             self._wake()
@@ -199,7 +201,7 @@ class RedisCoordinator(Coordinator):
             raise ResyncNeededError(self._log.tail() + 1, last_id)
 
     def _catch_up_locked(self, end: LogEnd) -> None:
-        for entries in self._journal.entries_from(end.tail + 1):
+        for entries in self._journal.entries_after(end.tail, end.tail_at):
             _extend(end, entries)
 
     def perform_resync(self, first_id: int, last_id: int) -> None:
@@ -258,7 +260,7 @@ class RedisCoordinator(Coordinator):
             work()
         except RedisUnavailableError as exc:
             self.degrade(exc)
-        except ResyncNeededError as exc:
+        except (ResyncNeededError, DivergedError) as exc:
             self._go_on_in_recovery(REJOINING, exc)
         except EventyError as exc:
             logger.error("coordination failed, trying again: %s", exc)

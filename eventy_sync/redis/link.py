@@ -64,6 +64,7 @@ class Link:
         # guarded by _lock
         self._connection: Any = None
         self._used_at = 0.0
+        self._was_sent = False
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a script and return its reply.
@@ -83,7 +84,7 @@ class Link:
             except redis.exceptions.NoScriptError:
                 return self._send_or_raise(b"*%d\r\n%b%b" % (count, call.by_text, packed))
             except (redis.RedisError, OSError) as exc:
-                raise translated(exc) from exc
+                raise translated(exc, was_sent=self._was_sent) from exc
 
     def command(self, *arguments: Argument) -> Any:
         """Run one command and return its reply; raises as `run` does."""
@@ -94,10 +95,11 @@ class Link:
         try:
             return self._send(packed)
         except (redis.RedisError, OSError) as exc:
-            raise translated(exc) from exc
+            raise translated(exc, was_sent=self._was_sent) from exc
 
     def _send(self, packed: bytes) -> Any:
         connection, now = self._connection, time.monotonic()
+        self._was_sent = False
         try:
             if connection is not None and now - self._used_at > IDLE_SECONDS and connection.can_read(0):
                 connection.disconnect()  # nothing is owed to us: the server has closed it meanwhile
@@ -107,6 +109,7 @@ class Link:
                 connection = self._connect()
                 connection.connect()
                 self._connection = connection
+            self._was_sent = True
             connection.send_packed_command([packed], check_health=False)
             return connection.read_response()
         except redis.ResponseError:

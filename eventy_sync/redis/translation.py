@@ -29,15 +29,16 @@ _CREDENTIALS = re.compile(r"(\w+://)[^@/\s]*@")
 class RedisUnavailableError(CoordinationError):
     """Redis cannot be had at the moment.  Stays inside this package: queues turn to what they can do without.
 
-    `is_timeout` says that it was waited for already.
+    `is_timeout` says that it was waited for already, `may_have_run` that the command was sent and its reply is lost:
+    it may have been served, or be served yet.
     """
 
-    def __init__(self, reason: str, *, is_timeout: bool = False) -> None:
+    def __init__(self, reason: str, *, is_timeout: bool = False, may_have_run: bool = False) -> None:
         super().__init__(reason)
-        self.is_timeout = is_timeout
+        self.is_timeout, self.may_have_run = is_timeout, may_have_run
 
 
-def translated(exc: Exception) -> CoordinationError:
+def translated(exc: Exception, *, was_sent: bool = False) -> CoordinationError:
     """Return our error for one of redis-py's."""
     text = _CREDENTIALS.sub(r"\1***@", str(exc)) or type(exc).__name__
     for sign, advice in _LASTING.items():
@@ -47,4 +48,8 @@ def translated(exc: Exception) -> CoordinationError:
         return RedisConfigurationError(f"Redis refuses to let us in: check redis_password and redis_url ({text})")
     if isinstance(exc, redis.ResponseError) and not any(sign in text for sign in _PASSING):
         return RedisConfigurationError(f"Redis refuses: {text}")
-    return RedisUnavailableError(text, is_timeout=isinstance(exc, (redis.TimeoutError, TimeoutError)))
+    return RedisUnavailableError(
+        text,
+        is_timeout=isinstance(exc, (redis.TimeoutError, TimeoutError)),
+        may_have_run=was_sent and not isinstance(exc, redis.ResponseError),
+    )

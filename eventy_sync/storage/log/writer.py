@@ -57,6 +57,7 @@ class LogWriter:
         self._size = 0  # up to here the file is known
         self.tail = 0
         self.last_at = 0
+        self.tail_at = 0
         self._sealed = False
         self._poison: str | None = None
 
@@ -78,7 +79,8 @@ class LogWriter:
                 else:
                     lines += build_all(next_id, at, batch.payload_fields)
                 next_id += len(batch.payload_fields)
-            self._append_locked(lines, next_id - 1, at, at)
+            if next_id - 1 > self.tail:  # else numbering found them in the log: they came in while it asked
+                self._append_locked(lines, next_id - 1, at, at)
         self._owe_sync()
 
     @contextmanager
@@ -115,6 +117,7 @@ class LogWriter:
         """
         line = build(self.tail + 1, self.last_at, gap_fields(last_id))
         self._append_locked([line], last_id, self.last_at, self.last_at)
+        self.tail_at = 0
 
     def start_after_locked(self, last_id: int) -> None:
         """Let a log that is empty begin behind this id: its next event has the id that follows.
@@ -137,7 +140,7 @@ class LogWriter:
             self._make_room_locked()
         data = b"".join(lines)
         self._write_locked(data, len(lines))
-        self.tail, self.last_at = last_id, last_at
+        self.tail, self.last_at, self.tail_at = last_id, last_at, last_at
         self._size += len(data)  # last: who is interrupted before it learns the end anew
         if self._durability == "fsync":
             self._sync_locked()
@@ -209,7 +212,8 @@ class LogWriter:
             ) from exc
         self._close_segment()
         self._fd, self._path, self._first_id = fd, path, first_id
-        self._size, self.tail, self.last_at, self._sealed = 0, first_id - 1, 0, False
+        self._size, self.tail, self._sealed = 0, first_id - 1, False
+        self.last_at = self.tail_at = 0
         if create:
             self._catalog.refresh()
         if self._durability != "os":  # whoever made it may have died before its name was on disk
@@ -226,6 +230,7 @@ class LogWriter:
         self._sealed = end.sealed
         if end.last is not None:
             self.tail, self.last_at = end.last.last_id, end.last.at
+            self.tail_at = 0 if end.last.gap else end.last.at
         if not end.sealed and end.position < size:
             self._cut_torn_locked(end.position, size)
             size = end.position
