@@ -21,6 +21,8 @@ from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
 from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.redis.changes import Changes
+from eventy_sync.redis.claim_scripts import ClaimScripts
+from eventy_sync.redis.claim_search import ClaimSearch
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.journal import DivergedError, Journal
@@ -33,6 +35,7 @@ from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
 from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
+from eventy_sync.redis.sessions import Sessions
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.redis.workers import Workers
 from eventy_sync.storage.log import Entry, EventLog, LogEnd
@@ -66,7 +69,10 @@ class RedisCoordinator(Coordinator):
         # fixed after construction
         self._pool, self._keys, self._queue_name, self._worker_id = pool, keys, queue_name, worker_id
         self._publishing, self._asking = Link(self._make_connection), Link(self._make_connection)
-        self._journal = Journal(keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking)
+        sessions = Sessions()
+        self._journal = Journal(
+            keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking, sessions
+        )
         self.roots = Roots(identity.root_id, store)
         self.mode = Mode(queue_name)
         self._membership = Membership(
@@ -94,7 +100,14 @@ class RedisCoordinator(Coordinator):
             pause=self._stopping.wait,
         )
         self._redis_claims = RedisClaims(
-            store.claims, keys, self._asking, self.mode, self.roots, self._epoch_or_empty, self.degrade
+            store.claims,
+            ClaimScripts(keys, self._asking, sessions, identity.root_id, self._epoch_or_empty),
+            ClaimSearch(keys, self._asking),
+            self.mode,
+            self.roots,
+            rejoin=self._rejoin,
+            degrade=self.degrade,
+            pause=self._stopping.wait,
         )
         self.claims: ClaimAuthority = self._redis_claims
         self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, self._publish_request)

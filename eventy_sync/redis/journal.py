@@ -4,13 +4,11 @@ Invariants: the journal is contiguous and ends at ``next_event_id - 1``, or it i
 missing, after a loss, and any root that has the events puts them back.  Nothing is journaled under an epoch
 that is over.
 
-A request whose reply was lost may be served late, after its root has gone on without it.  So requests carry
-a *session*, which is given up with the first reply that is lost: joining, or asking again, makes it void.
+A request whose reply was lost may be served late, after its root has gone on without it: see `sessions`.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -18,13 +16,12 @@ from uuid import UUID, uuid4
 from eventy_sync.errors import CoordinationError
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
+from eventy_sync.redis.sessions import Sessions
 from eventy_sync.storage.log import Entry
 
 PAGE_ENTRIES = 1000
 MAX_MISSING = 200
 """So many entries that a root is missing come back with a publish; more are fetched page by page."""
-
-_MAX_VOID = 100
 
 _PUBLISH, _JOIN, _FILL, _FORGET = Script("publish"), Script("join"), Script("fill"), Script("forget")
 
@@ -66,24 +63,28 @@ class DivergedError(CoordinationError):
         return f"event {self.event_id} of this root is not the one that the queue has under its id"
 
 
-def _new_session() -> bytes:
-    return secrets.token_hex(4).encode()
-
-
 class Journal:
     """The Redis side of publishing.  `publish` is called under the append lock; the rest is thread safe."""
 
-    def __init__(self, keys: Keys, root_id: UUID, worker_id: UUID, length: int, publishing: Link, asking: Link) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        root_id: UUID,
+        worker_id: UUID,
+        length: int,
+        publishing: Link,
+        asking: Link,
+        sessions: Sessions,
+    ) -> None:
         self._keys, self._root_id, self._length = keys, str(root_id), length
-        self._publishing, self._asking = publishing, asking
+        self._publishing, self._asking, self._sessions = publishing, asking, sessions
         wake_up = f'{{"type":"add_event","worker_id":"{worker_id}","root_id":"{root_id}","last_id":'
         self._publish = _PUBLISH.prepare(
             (keys.next_event_id, keys.journal, keys.meta),
             (length, keys.channel, wake_up, MAX_MISSING, f"last:{root_id}"),
         )
         # written under the append lock
-        self._session, self._requests = _new_session(), 0
-        self._void: list[str] = []  # sessions that were given up and may not be known as such in Redis
+        self._session, self._requests = sessions.begin(), 0
 
     def token(self) -> bytes:
         """Return a token for one request."""
@@ -92,8 +93,8 @@ class Journal:
 
     def give_up_session(self) -> None:
         """Begin a new session: a reply was lost, and the request may be served yet."""
-        self._void = [*self._void[1 - _MAX_VOID :], self._session.decode()]
-        self._session = _new_session()
+        self._sessions.give_up(self._session)
+        self._session = self._sessions.begin()
 
     def publish(
         self, epoch: bytes, token: bytes, lost_token: bytes, tail: int, tail_at: int, payload_fields: Sequence[bytes]
@@ -131,12 +132,12 @@ class Journal:
         """Say how far this root's log goes and learn how far the queue has gone."""
         keys = self._keys
         names = (keys.next_event_id, keys.journal, keys.meta, keys.awaiting, keys.roots)
-        void = list(self._void)
+        void = self._sessions.void()
         arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, run_id, last_token]
         reply = self._asking.run(_JOIN, names, [*arguments, int(adopts), " ".join(void), *others])
         if reply[0] != b"ok":
             return Refused(reply[0].decode(), reply[1].decode())
-        self._void = [each for each in self._void if each not in void]
+        self._sessions.told(void)
         return Joined(UUID(reply[1].decode()), reply[2], reply[3], reply[4], reply[5])
 
     def entries_after(self, tail: int, tail_at: int) -> Iterator[list[Entry]]:
@@ -173,6 +174,11 @@ class Journal:
         """Wait no more for these roots; say whether any was known."""
         names = (self._keys.meta, self._keys.awaiting, self._keys.roots)
         return bool(self._asking.run(_FORGET, names, root_ids))
+
+    def epoch(self) -> bytes | None:
+        """Return the present epoch, or None if there is none."""
+        epoch: bytes | None = self._asking.command("HGET", self._keys.meta, "epoch")
+        return epoch
 
     def last_id(self) -> int:
         """Return the id that was given out last."""

@@ -18,7 +18,7 @@ import redis
 
 from eventy_sync.redis.translation import translated
 
-IDLE_SECONDS = 0.05
+IDLE_SECONDS = 0.005
 """A connection that was not used for so long may have been closed: looking first tells "not sent" from "unknown"."""
 
 Argument = Union[bytes, str, int]
@@ -36,12 +36,12 @@ class Script:
     def __init__(self, name: str) -> None:
         self.text = (resources.files("eventy_sync.redis") / "lua" / f"{name}.lua").read_bytes()
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+        self._by_sha, self._by_text = pack(["EVALSHA", self.sha]), pack(["EVAL", self.text])
 
     def prepare(self, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Call:
         """Return a call of this script with these keys, and first arguments that are always the same."""
-        rest = pack([len(keys), *keys, *arguments])
         count = 3 + len(keys) + len(arguments)
-        return Call(count, pack(["EVALSHA", self.sha]) + rest, pack(["EVAL", self.text]) + rest)
+        return Call(count, self._by_sha, self._by_text, pack([len(keys), *keys, *arguments]))
 
 
 class Call(NamedTuple):
@@ -50,6 +50,11 @@ class Call(NamedTuple):
     arguments: int
     by_sha: bytes
     by_text: bytes
+    rest: bytes
+
+
+def _nothing() -> None:
+    pass
 
 
 class Link:
@@ -66,23 +71,29 @@ class Link:
         self._used_at = 0.0
         self._was_sent = False
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        """Run a script and return its reply.
+    def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        meanwhile: Callable[[], object] = _nothing,
+    ) -> Any:
+        """Run a script and return its reply; `meanwhile` is called once the script is on its way.
 
         Raises:
-            RedisUnavailableError: the server cannot be had; whether the script ran is unknown.
+            RedisUnavailableError: the server cannot be had; the error says whether the script may have run.
             RedisConfigurationError: the server refuses for good.
         """
-        return self.call(script.prepare(keys), len(arguments), pack(arguments))
+        return self.call(script.prepare(keys), len(arguments), pack(arguments), meanwhile)
 
-    def call(self, call: Call, count: int, packed: bytes) -> Any:
+    def call(self, call: Call, count: int, packed: bytes, meanwhile: Callable[[], object] = _nothing) -> Any:
         """Run a prepared script with so many more arguments, packed already; raises as `run` does."""
-        count += call.arguments
+        head = b"*%d\r\n" % (count + call.arguments)
         with self._lock:
             try:
-                return self._send(b"*%d\r\n%b%b" % (count, call.by_sha, packed))
+                return self._send(b"%b%b%b%b" % (head, call.by_sha, call.rest, packed), meanwhile)
             except redis.exceptions.NoScriptError:
-                return self._send_or_raise(b"*%d\r\n%b%b" % (count, call.by_text, packed))
+                return self._send_or_raise(b"%b%b%b%b" % (head, call.by_text, call.rest, packed))
             except (redis.RedisError, OSError) as exc:
                 raise translated(exc, was_sent=self._was_sent) from exc
 
@@ -97,7 +108,7 @@ class Link:
         except (redis.RedisError, OSError) as exc:
             raise translated(exc, was_sent=self._was_sent) from exc
 
-    def _send(self, packed: bytes) -> Any:
+    def _send(self, packed: bytes, meanwhile: Callable[[], object] = _nothing) -> Any:
         connection, now = self._connection, time.monotonic()
         self._was_sent = False
         try:
@@ -111,6 +122,7 @@ class Link:
                 self._connection = connection
             self._was_sent = True
             connection.send_packed_command([packed], check_health=False)
+            meanwhile()
             return connection.read_response()
         except redis.ResponseError:
             raise  # the connection is as good as it was

@@ -63,6 +63,7 @@ class Membership:
             RedisUnavailableError: Redis cannot be had.
         """
         is_new = end.tail == 0 and self._store.remembered.get(_JOINED) is None
+        epoch_before = self._journal.epoch()
         claims.write_back()  # before: nobody may be granted them while this root is awaited
         joined = self._journal.join(
             self._identity.queue_id,
@@ -87,7 +88,10 @@ class Membership:
             self._level(log, end, joined)
         if is_new:
             self._store.remembered.put(_JOINED, joined.queue_id.bytes)
+        if joined.epoch != epoch_before:
+            claims.write_back()  # the server may have forgotten them in between
         self.epoch = joined.epoch
+        claims.settle()
         if not self.roots.is_alone:
             self.announce(joined.epoch, end.tail)
         return joined.epoch
