@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import redis
-
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
 from eventy_sync.file.identity import QueueIdentity
@@ -31,6 +29,7 @@ from eventy_sync.redis.messages import AddEvent, Changed, Heartbeat, Inbox, Resy
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
+from eventy_sync.redis.pool import ServerPool
 from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.translation import RedisUnavailableError
@@ -52,7 +51,7 @@ class RedisCoordinator(Coordinator):
     def __init__(
         self,
         *,
-        pool: redis.ConnectionPool,
+        pool: ServerPool,
         keys: Keys,
         queue_name: str,
         root: Path,
@@ -65,7 +64,7 @@ class RedisCoordinator(Coordinator):
     ) -> None:
         # fixed after construction
         self._pool, self._keys, self._queue_name, self._worker_id = pool, keys, queue_name, worker_id
-        self._publishing, self._asking = Link(self._make_connection), Link(self._make_connection)
+        self._publishing, self._asking = Link(pool.make), Link(pool.make)
         self._journal = Journal(keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking)
         self.roots = Roots(identity.root_id, store)
         self.mode = Mode(queue_name)
@@ -109,9 +108,6 @@ class RedisCoordinator(Coordinator):
         self._monitor: Monitor | None = None
         # a hint only
         self._refreshed_at = 0.0
-
-    def _make_connection(self) -> Any:
-        return self._pool.connection_class(**self._pool.connection_kwargs)
 
     def _epoch_or_empty(self) -> bytes:
         return self._membership.epoch or b""

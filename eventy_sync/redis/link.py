@@ -2,7 +2,8 @@
 
 Commands are packed here rather than by the client, whose own packing is most of the time of a publish;
 the connection itself, its TLS, its sockets and its parser are redis-py's.  Nothing is ever retried: a
-command whose reply is lost may have been done, and whoever sent it must find out.
+command whose reply is lost may have been done, and whoever sent it must find out.  Only what a server refused
+because another one has become responsible is sent once more, over a new connection.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, Union
 
 import redis
 
+from eventy_sync.redis.pool import ELSEWHERE
 from eventy_sync.redis.translation import translated
 
 IDLE_SECONDS = 0.05
@@ -97,6 +99,15 @@ class Link:
             raise translated(exc) from exc
 
     def _send(self, packed: bytes) -> Any:
+        try:
+            return self._send_once(packed)
+        except ELSEWHERE:  # it was not done
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.disconnect()
+            return self._send_once(packed)
+
+    def _send_once(self, packed: bytes) -> Any:
         connection, now = self._connection, time.monotonic()
         try:
             if connection is not None and now - self._used_at > IDLE_SECONDS and connection.can_read(0):
