@@ -32,6 +32,7 @@ from eventy_sync.redis.numbering import RedisNumbering
 from eventy_sync.redis.pool import ServerPool
 from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
+from eventy_sync.redis.server_info import EvictionWarning, SameServer
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.redis.workers import Workers
 from eventy_sync.storage.log import Entry, EventLog, LogEnd
@@ -64,7 +65,9 @@ class RedisCoordinator(Coordinator):
     ) -> None:
         # fixed after construction
         self._pool, self._keys, self._queue_name, self._worker_id = pool, keys, queue_name, worker_id
-        self._publishing, self._asking = Link(pool.make), Link(pool.make)
+        same_server = SameServer(self._forget_epoch)
+        self._publishing, self._asking = Link(pool.make, same_server.check), Link(pool.make, same_server.check)
+        self._eviction = EvictionWarning(queue_name, self._asking)
         self._journal = Journal(keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking)
         self.roots = Roots(identity.root_id, store)
         self.mode = Mode(queue_name)
@@ -108,6 +111,11 @@ class RedisCoordinator(Coordinator):
         self._monitor: Monitor | None = None
         # a hint only
         self._refreshed_at = 0.0
+
+    def _forget_epoch(self) -> bool:
+        """Join anew before anything else; return whether this root had joined."""
+        had_joined, self._membership.epoch = self._membership.epoch is not None, None
+        return had_joined
 
     def _epoch_or_empty(self) -> bytes:
         return self._membership.epoch or b""
@@ -163,6 +171,7 @@ class RedisCoordinator(Coordinator):
             self.catch_up()
         self._exchange_changes()
         self._beat()
+        self._eviction.look()
         self.mode.change(CONNECTED)
 
     def _exchange_changes(self) -> None:

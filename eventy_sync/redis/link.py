@@ -17,8 +17,9 @@ from typing import Any, NamedTuple, Union
 
 import redis
 
+from eventy_sync.errors import CoordinationError
 from eventy_sync.redis.pool import ELSEWHERE
-from eventy_sync.redis.translation import translated
+from eventy_sync.redis.translation import RedisUnavailableError, translated
 
 IDLE_SECONDS = 0.05
 """A connection that was not used for so long may have been closed: looking first tells "not sent" from "unknown"."""
@@ -57,15 +58,17 @@ class Call(NamedTuple):
 class Link:
     """One connection, opened when it is first needed.  Thread safe: one command at a time.
 
-    `connect` makes a connection of redis-py that is not open yet.
+    `connect` makes a connection of redis-py that is not open yet; `check` is called with one that is, and may raise
+    what redis-py raises.
     """
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        self._connect = connect
+    def __init__(self, connect: Callable[[], Any], check: Callable[[Any], None] | None = None) -> None:
+        self._connect, self._check = connect, check
         self._lock = threading.Lock()
         # guarded by _lock
         self._connection: Any = None
         self._used_at = 0.0
+        self._is_sent = False
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a script and return its reply.
@@ -85,7 +88,7 @@ class Link:
             except redis.exceptions.NoScriptError:
                 return self._send_or_raise(b"*%d\r\n%b%b" % (count, call.by_text, packed))
             except (redis.RedisError, OSError) as exc:
-                raise translated(exc) from exc
+                raise self._translated_locked(exc) from exc
 
     def command(self, *arguments: Argument) -> Any:
         """Run one command and return its reply; raises as `run` does."""
@@ -96,7 +99,13 @@ class Link:
         try:
             return self._send(packed)
         except (redis.RedisError, OSError) as exc:
-            raise translated(exc) from exc
+            raise self._translated_locked(exc) from exc
+
+    def _translated_locked(self, exc: Exception) -> CoordinationError:
+        error = translated(exc)
+        if isinstance(error, RedisUnavailableError):
+            error.is_sent = self._is_sent
+        return error
 
     def _send(self, packed: bytes) -> Any:
         try:
@@ -109,6 +118,7 @@ class Link:
 
     def _send_once(self, packed: bytes) -> Any:
         connection, now = self._connection, time.monotonic()
+        self._is_sent = False
         try:
             if connection is not None and now - self._used_at > IDLE_SECONDS and connection.can_read(0):
                 connection.disconnect()  # nothing is owed to us: the server has closed it meanwhile
@@ -117,7 +127,10 @@ class Link:
             if connection is None:
                 connection = self._connect()
                 connection.connect()
+                if self._check is not None:
+                    self._check(connection)
                 self._connection = connection
+            self._is_sent = True
             connection.send_packed_command([packed], check_health=False)
             return connection.read_response()
         except redis.ResponseError:

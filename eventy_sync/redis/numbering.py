@@ -53,6 +53,7 @@ class RedisNumbering:
         failures = 0
         is_unknown = False  # whether Redis has done what it was asked; asking again with the same token settles it
         while (self._mode.value != DEGRADED or is_unknown) and time.monotonic() < started + LONGEST_SECONDS:
+            was_unknown = is_unknown
             try:
                 epoch = self._membership.epoch or self._join(end)
                 is_unknown = True
@@ -63,7 +64,8 @@ class RedisNumbering:
                 self._overcome(reply, end, started + AWAIT_SECONDS)
             except RedisUnavailableError as exc:
                 failures += 1
-                if not is_unknown or failures > 1 or exc.is_timeout:
+                is_unknown = was_unknown or (is_unknown and exc.is_sent)
+                if failures > 1 or exc.is_timeout:
                     self._degrade(exc)
                     break
             except ResyncNeededError as exc:
