@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import redis
-
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
 from eventy_sync.file.identity import QueueIdentity
@@ -33,8 +31,10 @@ from eventy_sync.redis.messages import AddEvent, Changed, Heartbeat, Inbox, Resy
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
+from eventy_sync.redis.pool import ServerPool
 from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
+from eventy_sync.redis.server_info import EvictionWarning, SameServer
 from eventy_sync.redis.sessions import Sessions
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.redis.workers import Workers
@@ -55,7 +55,7 @@ class RedisCoordinator(Coordinator):
     def __init__(
         self,
         *,
-        pool: redis.ConnectionPool,
+        pool: ServerPool,
         keys: Keys,
         queue_name: str,
         root: Path,
@@ -68,7 +68,9 @@ class RedisCoordinator(Coordinator):
     ) -> None:
         # fixed after construction
         self._pool, self._keys, self._queue_name, self._worker_id = pool, keys, queue_name, worker_id
-        self._publishing, self._asking = Link(self._make_connection), Link(self._make_connection)
+        same_server = SameServer(self._forget_epoch)
+        self._publishing, self._asking = Link(pool.make, same_server.check), Link(pool.make, same_server.check)
+        self._eviction = EvictionWarning(queue_name, self._asking)
         sessions = Sessions()
         self._journal = Journal(
             keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking, sessions
@@ -123,8 +125,10 @@ class RedisCoordinator(Coordinator):
         # a hint only
         self._refreshed_at = 0.0
 
-    def _make_connection(self) -> Any:
-        return self._pool.connection_class(**self._pool.connection_kwargs)
+    def _forget_epoch(self) -> bool:
+        """Join anew before anything else; return whether this root had joined."""
+        had_joined, self._membership.epoch = self._membership.epoch is not None, None
+        return had_joined
 
     def _epoch_or_empty(self) -> bytes:
         return self._membership.epoch or b""
@@ -180,6 +184,7 @@ class RedisCoordinator(Coordinator):
             self.catch_up()
         self._exchange_changes()
         self._beat()
+        self._eviction.look()
         self.mode.change(CONNECTED)
 
     def _exchange_changes(self) -> None:

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from eventy_sync.errors import InvalidArgumentError
+
 
 class Keys:
     """The keys of one queue."""
 
     def __init__(self, prefix: str, queue_name: str, database: int = 0, *, is_cluster: bool = False) -> None:
+        if is_cluster and ("{" in prefix or "}" in prefix):
+            raise InvalidArgumentError(
+                "redis_prefix must not hold braces with Redis Cluster: they would choose the slot"
+            )
         name = quote(queue_name, safe="")
         self._base = f"{prefix}:{{{name}}}:" if is_cluster else f"{prefix}:{name}:"
         self.next_event_id = f"{self._base}next_event_id"

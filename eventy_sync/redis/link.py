@@ -2,7 +2,8 @@
 
 Commands are packed here rather than by the client, whose own packing is most of the time of a publish;
 the connection itself, its TLS, its sockets and its parser are redis-py's.  Nothing is ever retried: a
-command whose reply is lost may have been done, and whoever sent it must find out.
+command whose reply is lost may have been done, and whoever sent it must find out.  Only what a server refused
+because another one has become responsible is sent once more, over a new connection.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, Union
 
 import redis
 
+from eventy_sync.redis.pool import ELSEWHERE
 from eventy_sync.redis.translation import translated
 
 IDLE_SECONDS = 0.005
@@ -60,11 +62,12 @@ def _nothing() -> None:
 class Link:
     """One connection, opened when it is first needed.  Thread safe: one command at a time.
 
-    `connect` makes a connection of redis-py that is not open yet.
+    `connect` makes a connection of redis-py that is not open yet; `check` is called with one that is, and may raise
+    what redis-py raises.
     """
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        self._connect = connect
+    def __init__(self, connect: Callable[[], Any], check: Callable[[Any], None] | None = None) -> None:
+        self._connect, self._check = connect, check
         self._lock = threading.Lock()
         # guarded by _lock
         self._connection: Any = None
@@ -109,6 +112,15 @@ class Link:
             raise translated(exc, was_sent=self._was_sent) from exc
 
     def _send(self, packed: bytes, meanwhile: Callable[[], object] = _nothing) -> Any:
+        try:
+            return self._send_once(packed, meanwhile)
+        except ELSEWHERE:  # it was not done
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.disconnect()
+            return self._send_once(packed, _nothing)
+
+    def _send_once(self, packed: bytes, meanwhile: Callable[[], object]) -> Any:
         connection, now = self._connection, time.monotonic()
         self._was_sent = False
         try:
@@ -119,6 +131,8 @@ class Link:
             if connection is None:
                 connection = self._connect()
                 connection.connect()
+                if self._check is not None:
+                    self._check(connection)
                 self._connection = connection
             self._was_sent = True
             connection.send_packed_command([packed], check_health=False)

@@ -15,6 +15,7 @@ from typing import Any
 
 import redis
 
+from eventy_sync.redis.pool import ServerPool
 from eventy_sync.redis.translation import translated
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,12 @@ class Monitor:
     def __init__(
         self,
         name: str,
-        pool: redis.ConnectionPool,
+        pool: ServerPool,
         channel: str,
         on_subscribed: Callable[[], None],
         on_message: Callable[[bytes], None],
     ) -> None:
-        self._client: Any = redis.Redis(connection_pool=_patient(pool))
+        self._client: Any = redis.Redis(connection_pool=pool.twin(socket_timeout=SILENCE_SECONDS))  # reading waits
         self._channel = channel
         self._on_subscribed, self._on_message = on_subscribed, on_message
         self._stopping = threading.Event()
@@ -97,9 +98,3 @@ class Monitor:
             with self._lock:
                 self._pubsub = None
             pubsub.close()
-
-
-def _patient(pool: redis.ConnectionPool) -> redis.ConnectionPool:
-    """Return a pool of its own whose connections wait longer for what is read."""
-    options = {**pool.connection_kwargs, "socket_timeout": SILENCE_SECONDS}
-    return redis.ConnectionPool(connection_class=pool.connection_class, **options)

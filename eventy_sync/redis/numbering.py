@@ -75,7 +75,7 @@ class RedisNumbering:
                 if token and exc.may_have_run:
                     lost_token = lost_token or token
                     self._journal.give_up_session()
-                if not exc.may_have_run or failures > 1 or exc.is_timeout:
+                if failures > 1 or exc.is_timeout:
                     self._degrade(exc)
                     break
             except DivergedError:

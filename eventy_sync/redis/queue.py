@@ -12,7 +12,7 @@ from eventy_sync.file.coordinator import Coordinator
 from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.redis.coordinator import RedisCoordinator
 from eventy_sync.redis.keys import Keys
-from eventy_sync.redis.server_address import database_of, display, make_pool, pool_of
+from eventy_sync.redis.server_address import make_pool, pool_of
 from eventy_sync.storage.state import StateStore
 
 T = TypeVar("T")
@@ -28,13 +28,15 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
             queue.publish(Order(id=7, total=12.5))
 
     Fields, besides those of `AbstractFileEventQueue`:
-        redis_url: where the server is: ``redis://``, ``rediss://`` or ``unix://``.
+        redis_url: where the server is: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://`` or
+            ``redis+cluster://``; see ``docs/redis.rst``.
         redis_db, redis_password: in place of those in the URL.
         redis_prefix: the keys' first part, so that several installations may share a server.
         resync: a new, empty root gets the whole log from another one, instead of starting at the present.
         resync_lock_timeout_seconds: so long one root waits for another to answer, and holds the lock meanwhile.
         journal_length: about so many recent events are kept in Redis for roots that were away.
-        redis_client: a ready client of redis-py in place of the URL, such as one from Sentinel.
+        redis_client: a ready client of redis-py in place of the URL: its way to the server is taken over, its
+            retries are not.
 
     Thread safe.  Safe to fork while open: the child has connections of its own.
     """
@@ -64,12 +66,15 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
     @property
     def redis_address(self) -> str:
         """Where Redis is, without the password."""
-        return display(self._pool)
+        return self._pool.display()
 
     def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:
+        pool = self._pool
+        keys = Keys(self.redis_prefix, str(self.name), pool.database, is_cluster=pool.is_cluster)
+        pool.serve(keys.journal)
         return RedisCoordinator(
-            pool=self._pool,
-            keys=Keys(self.redis_prefix, str(self.name), database_of(self._pool)),
+            pool=pool,
+            keys=keys,
             queue_name=str(self.name),
             root=Path(self.root_dir),
             identity=identity,

@@ -97,14 +97,16 @@ class RedisServer:
         raise StorageError(f"the server does not start: {(self.directory / 'log').read_text()[-500:]}")
 
     def _try_to_start(self) -> bool:
-        options = {**self._options, "port": str(self.port), "dir": str(self.directory), "bind": "127.0.0.1"}
-        options |= {"unixsocket": str(self.directory / "redis.sock"), "logfile": str(self.directory / "log")}
-        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self._process = subprocess.Popen([find_server(), *arguments], start_new_session=True)
+        self._process = subprocess.Popen(self._arguments(), start_new_session=True)
         if _wait(lambda: self._process is None or self._process.poll() is not None or self._answers()):
             return self._process.poll() is None
         self.kill()
         return False
+
+    def _arguments(self) -> list[str]:
+        options = {**self._options, "port": str(self.port), "dir": str(self.directory), "bind": "127.0.0.1"}
+        options |= {"unixsocket": str(self.directory / "redis.sock"), "logfile": str(self.directory / "log")}
+        return [find_server(), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
     def _answers(self) -> bool:
         try:
@@ -120,6 +122,11 @@ class RedisServer:
         password = self._options.get("requirepass")
         with redis.Redis(port=self.port, password=password, socket_timeout=5.0, protocol=2) as client:
             return client.execute_command(*arguments)
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Which Redis it is, or is like; it must run."""
+        return tuple(map(int, self.command("INFO", "server")["redis_version"].split(".")))
 
     def stop(self) -> None:
         """End it, gently if it will."""

@@ -12,13 +12,33 @@ import redis
 
 from eventy_sync.errors import CoordinationError, RedisConfigurationError
 
-_PASSING = ("LOADING", "READONLY", "OOM", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS")
+_PASSING = (
+    "LOADING", "READONLY", "OOM", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "MISCONF",
+    "NOREPLICAS",
+)  # fmt: skip
+_CODES: tuple[tuple[type[redis.RedisError], str], ...] = (  # redis-py takes the code away where it has a class for it
+    (redis.exceptions.ReadOnlyError, "READONLY"),
+    (redis.exceptions.OutOfMemoryError, "OOM"),
+    (redis.exceptions.NoPermissionError, "NOPERM"),
+    (redis.exceptions.MasterDownError, "MASTERDOWN"),
+    (redis.exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (redis.exceptions.TryAgainError, "TRYAGAIN"),
+    (redis.exceptions.MovedError, "MOVED"),
+    (redis.exceptions.AskError, "ASK"),
+    (redis.exceptions.ClusterCrossSlotError, "CROSSSLOT"),
+)
+_PERMISSIONS = "the user may not do this; docs/redis.rst lists the permissions it needs"
 _LASTING = {
     "WRONGPASS": "the user name or password is wrong: check redis_password and redis_url",
     "NOAUTH": "the server wants a password: give redis_password, or put it into redis_url",
-    "NOPERM": "the user may not do this; docs/redis.rst lists the permissions it needs",
+    "NOPERM": _PERMISSIONS,
+    "o permissions to ": _PERMISSIONS,  # thus said of a command in a script
+    "user executing the script can't": _PERMISSIONS,  # thus by Redis 7.0
     "WRONGTYPE": "a key of this queue holds something else: choose another redis_prefix or name",
     "not an integer": "a key of this queue holds something else: choose another redis_prefix or name",
+    "CROSSSLOT": "this server is a node of a Redis Cluster: take redis+cluster:// for redis_url",
+    "cluster support disabled": "this server is not part of a Redis Cluster: take redis:// for redis_url",
+    "CERTIFICATE_VERIFY_FAILED": "the server's certificate is not trusted: give ssl_ca_certs= in redis_url",
     "DB index": "there is no such database: check redis_db and redis_url",
     "invalid password": "the password is wrong: check redis_password and redis_url",
     "without any password configured": "the server has no password: leave redis_password away",
@@ -41,6 +61,9 @@ class RedisUnavailableError(CoordinationError):
 def translated(exc: Exception, *, was_sent: bool = False) -> CoordinationError:
     """Return our error for one of redis-py's."""
     text = _CREDENTIALS.sub(r"\1***@", str(exc)) or type(exc).__name__
+    code = next((code for kind, code in _CODES if isinstance(exc, kind)), "")
+    if code and code not in text:
+        text = f"{code} {text}"
     for sign, advice in _LASTING.items():
         if sign in text:
             return RedisConfigurationError(f"Redis refuses: {advice} ({text})")

@@ -1,0 +1,165 @@
+"""The user that the documentation describes can do what a queue does, and has no permission that is not needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+import eventy_sync.redis
+from eventy_sync import RedisConfigurationError, Subscriber
+from eventy_sync.redis import RedisFileEventQueue
+from eventy_sync.redis.server import RedisServer
+
+Queue = RedisFileEventQueue[Any]
+Wait = Callable[..., None]
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "redis.rst"
+OF_THE_TEST = {"flushall", "xtrim", "acl", "acl|log", "config", "config|resetstat"}
+OF_EVERY_CONNECTION = {"auth", "client", "client|setinfo", "command"}  # need no permission, or are not missed
+
+
+def documented_user() -> list[str]:
+    """Return the words of the document's ACL SETUSER."""
+    block = re.search(r"^    ACL SETUSER (.*?)\n\n", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert block is not None
+    return block[1].split()
+
+
+@dataclass
+class Note(Subscriber[Any]):
+    """A stored subscriber."""
+
+    word: str
+
+    def on_event(self, event: Any, event_queue: Any) -> str:
+        return f"{self.word} {event.id}"
+
+
+class UserOfTheDocument:
+    """A server with the user, and queues that connect as that user."""
+
+    def __init__(self, server: RedisServer, directory: Path, without: str = "") -> None:
+        words = [word for word in documented_user() if word != without]
+        server.command("ACL", "SETUSER", *words)
+        server.command("CONFIG", "RESETSTAT")
+        server.command("ACL", "LOG", "RESET")
+        self._server, self._directory = server, directory
+        name, password = words[0], next(word for word in words if word.startswith(">"))[1:]
+        self.url = f"redis://{name}:{password}@127.0.0.1:{server.port}"
+
+    def make(self, root: str, **fields: Any) -> Queue:
+        return RedisFileEventQueue(
+            self._directory / root, **{"name": "orders", "payload_type": dict, "redis_url": self.url, **fields}
+        )
+
+    def denied(self) -> list[str]:
+        """Return what the server refused; redis-py does without naming itself."""
+        entries = [dict(zip(entry[::2], entry[1::2], strict=True)) for entry in self._server.command("ACL", "LOG")]
+        objects = {f"{each[b'reason'].decode()} {each[b'object'].decode()}" for each in entries}
+        return sorted(each for each in objects if "client" not in each)
+
+    def used(self) -> set[str]:
+        """Return which commands were called since the start."""
+        return {name.removeprefix("cmdstat_") for name in self._server.command("INFO", "commandstats")}
+
+
+def exercise(user: UserOfTheDocument, server: RedisServer, wait_until: Wait) -> None:
+    """Do all that asks the server for something."""
+    with user.make("a", journal_length=100) as a, user.make("b") as b:
+        a.subscribe(Note("noted"))
+        b.subscribe(lambda event: None)
+        a.publish({"n": 1})
+        b.publish_many([{"n": number} for number in range(2, 500)])
+        wait_until(lambda: any(each.worker_id == a.worker_id for each in b.search_results().items))
+        assert a.create_claim("x", ttl_seconds=60)
+        assert a.renew_claim("x")
+        assert [each is not None for each in b.batch_get_claims(["x", "y"])] == [True, False]
+        assert a.create_claim("y", ttl_seconds=60)
+        assert a.release_claim("y")
+        server.command("FLUSHALL")
+        wait_until(lambda: a.publish({"n": 500}) and a.health()["mode"] == "connected")
+        wait_until(lambda: b.publish({"n": 501}) and b.health()["mode"] == "connected")
+        assert not b.create_claim("x")
+        tail = b.health()["tail"]
+        server.command("XTRIM", "eventy:orders:journal", "MAXLEN", 1)
+        with user.make("c", resync=True) as c:
+            wait_until(lambda: c.count_events() == tail)
+        pretend_that_a_root_is_awaited(server)
+        assert b.publish({"n": 502}).id > tail
+        server.command("DEL", "eventy:orders:next_event_id")
+        assert b.publish({"n": 503}).id > tail + 1
+
+
+def pretend_that_a_root_is_awaited(server: RedisServer) -> None:
+    """One that nobody remembers, and that is forgotten therefore."""
+    server.command("SADD", "eventy:orders:awaiting", "gone")
+    server.command("HSET", "eventy:orders:meta", "awaiting", 1)
+
+
+def permitted_commands(server: RedisServer) -> set[str]:
+    """Return the commands that the document permits, as the server counts them."""
+    counts_subcommands = server.version >= (7, 0)
+    words = [word[1:] for word in documented_user() if word.startswith("+")]
+    return {word if counts_subcommands else word.partition("|")[0] for word in words}
+
+
+def test_the_documented_user_can_do_everything_and_no_permission_is_idle(
+    server: RedisServer, tmp_path: Path, wait_until: Wait
+) -> None:
+    """Nothing is denied to it, and each command that it may use is used."""
+    user = UserOfTheDocument(server, tmp_path)
+    exercise(user, server, wait_until)
+    assert user.denied() == []
+    assert user.used() - OF_THE_TEST - OF_EVERY_CONNECTION == permitted_commands(server)
+
+
+def test_every_command_in_the_source_is_permitted(server: RedisServer) -> None:
+    """In the scripts and beside them, however seldom it is needed."""
+    package = Path(eventy_sync.redis.__file__).parent
+    called = set()
+    for pattern, expression in (("lua/*.lua", r"redis\.p?call\('(\w+)'"), ("*.py", r"\bcommand\(\s*\"([A-Z]+)\"")):
+        for path in package.glob(pattern):
+            if path.name != "server.py":  # not a client's, but a server for tests
+                called |= {name.lower() for name in re.findall(expression, path.read_text("utf-8"))}
+    assert len(called) > 20
+    assert called <= permitted_commands(server)
+
+
+def test_without_info_everything_but_the_warnings_goes_on(
+    server: RedisServer, tmp_path: Path, wait_until: Wait
+) -> None:
+    """As the document says."""
+    user = UserOfTheDocument(server, tmp_path, without="+info")
+    exercise(user, server, wait_until)
+    assert user.denied() == ["command info"]
+
+
+@pytest.mark.parametrize("permission", ["+evalsha", "+xadd", "+ping", "~eventy:*"])
+def test_a_permission_that_is_missing_is_said_at_once(server: RedisServer, tmp_path: Path, permission: str) -> None:
+    """The error names the document."""
+    user = UserOfTheDocument(server, tmp_path, without=permission)
+    with pytest.raises(RedisConfigurationError, match=r"docs/redis\.rst"), user.make("a") as queue:
+        queue.publish({"n": 1})
+
+
+def test_the_documented_user_may_do_nothing_else(server: RedisServer, tmp_path: Path) -> None:
+    """No keys or channels of others, nothing that is dangerous."""
+    user = UserOfTheDocument(server, tmp_path)
+    with redis.Redis.from_url(user.url) as client:
+        for command in (
+            "GET other",
+            "PUBLISH other x",
+            "FLUSHALL",
+            "KEYS *",
+            "CONFIG GET *",
+            "SCRIPT FLUSH",
+            "ACL LIST",
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command.split())
