@@ -19,7 +19,7 @@ import redis
 
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
-from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.file.identity import QueueIdentity, SharedName
 from eventy_sync.redis.changes import Changes
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
@@ -54,7 +54,7 @@ class RedisCoordinator(Coordinator):
         *,
         pool: redis.ConnectionPool,
         keys: Keys,
-        queue_name: str,
+        shared_name: SharedName,
         root: Path,
         identity: QueueIdentity,
         store: StateStore,
@@ -64,6 +64,7 @@ class RedisCoordinator(Coordinator):
         resync_timeout_seconds: float,
     ) -> None:
         # fixed after construction
+        queue_name = shared_name.name
         self._pool, self._keys, self._queue_name, self._worker_id = pool, keys, queue_name, worker_id
         self._publishing, self._asking = Link(self._make_connection), Link(self._make_connection)
         self._journal = Journal(keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking)
@@ -71,7 +72,7 @@ class RedisCoordinator(Coordinator):
         self.mode = Mode(queue_name)
         self._membership = Membership(
             root=root,
-            queue_name=queue_name,
+            shared_name=shared_name,
             identity=identity,
             worker_id=worker_id,
             store=store,

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from eventy_sync.errors import InvalidArgumentError
+from eventy_sync.errors import InvalidArgumentError, QueueIdentityError
 from eventy_sync.file import AbstractFileEventQueue
 from eventy_sync.file.coordinator import Coordinator
-from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.file.identity import QueueIdentity, SharedName
 from eventy_sync.redis.coordinator import RedisCoordinator
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.server_address import database_of, display, make_pool, pool_of
@@ -67,10 +67,13 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
         return display(self._pool)
 
     def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:
+        shared_name = SharedName(str(self.name), self.redis_prefix)
+        if identity.joined not in (None, shared_name):
+            raise QueueIdentityError(_another_name(identity.joined, shared_name))
         return RedisCoordinator(
             pool=self._pool,
             keys=Keys(self.redis_prefix, str(self.name), database_of(self._pool)),
-            queue_name=str(self.name),
+            shared_name=shared_name,
             root=Path(self.root_dir),
             identity=identity,
             store=store,
@@ -79,3 +82,12 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
             resync=self.resync,
             resync_timeout_seconds=self.resync_lock_timeout_seconds,
         )
+
+
+def _another_name(joined: SharedName | None, given: SharedName) -> str:
+    assert joined is not None
+    return (
+        f"this root belongs to the queue {joined.name!r} (redis_prefix {joined.prefix!r}) and cannot be "
+        f"{given.name!r} (redis_prefix {given.prefix!r}), too: give it name={joined.name!r} and "
+        f"redis_prefix={joined.prefix!r}, or another root_dir"
+    )
