@@ -31,6 +31,7 @@ from eventy_sync.redis.messages import AddEvent, Changed, Heartbeat, Inbox, Resy
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
+from eventy_sync.redis.operations import Operations
 from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.translation import RedisUnavailableError
@@ -100,6 +101,9 @@ class RedisCoordinator(Coordinator):
         self.claims: ClaimAuthority = self._redis_claims
         self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, self._publish_request)
         self._changes = Changes(keys, self._asking, store, identity.root_id)
+        self.operations = Operations(
+            keys, self._asking, self._journal, self.roots, workers, self.mode, identity.root_id, self.degrade
+        )
         self._store = store
         self._inbox = Inbox()
         self._log: EventLog
@@ -250,6 +254,12 @@ class RedisCoordinator(Coordinator):
         else:
             self.catch_up()
             self._exchange_changes()
+            if self._workers.is_due():  # this process has no watcher that would say so
+                self._beat()
+
+    def request_resync(self) -> None:
+        """Catch up now; what the journal no longer has comes from another root, in a thread.  Never raises."""
+        self._attempt(self._refresh)
 
     def _attempt(self, work: Callable[[], None]) -> None:
         """Do this unless degraded; become so if Redis cannot be had."""

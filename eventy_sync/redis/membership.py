@@ -84,6 +84,8 @@ class Membership:
             end.rotate_locked()  # whoever has this root open without Redis looks at its identity now
             self._identity = mark_joined(self._root, self._shared_name)
         self.roots.learn(joined.roots)
+        if self.roots.untold:
+            self._journal.forget(self.roots.untold)
         if is_new and joined.last_id and not self._wants_all:
             end.start_after_locked(joined.last_id)
         else:
@@ -124,6 +126,10 @@ class Membership:
         if heard is not None:
             self.roots.learn(heard.roots)
         return heard
+
+    def is_due(self) -> bool:
+        """Return whether it is time to say again that this worker lives."""
+        return self._workers.is_due()
 
     def leave(self, epoch: bytes, tail: int) -> None:
         """Say that this worker ends, and, if it is the root's last one, that the root is closed."""
