@@ -16,6 +16,8 @@ _PASSING = ("LOADING", "READONLY", "OOM", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "
 _LASTING = {
     "WRONGPASS": "the user name or password is wrong: check redis_password and redis_url",
     "NOAUTH": "the server wants a password: give redis_password, or put it into redis_url",
+    "invalid username-password": "the user name or password is wrong: check redis_password and redis_url",
+    "Authentication required": "the server wants a password: give redis_password, or put it into redis_url",
     "NOPERM": "the user may not do this; docs/redis.rst lists the permissions it needs",
     "WRONGTYPE": "a key of this queue holds something else: choose another redis_prefix or name",
     "not an integer": "a key of this queue holds something else: choose another redis_prefix or name",
