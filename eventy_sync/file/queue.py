@@ -132,7 +132,7 @@ class AbstractFileEventQueue(EventQueue[T]):
         )
 
     def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:
-        return LocalCoordinator(store)
+        return LocalCoordinator(Path(self.root_dir), identity, store)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT_SECONDS) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from eventy_sync.errors import ClaimNotFoundError, CoordinationError, StorageError
@@ -22,6 +22,8 @@ from eventy_sync.redis.mode import Mode
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.storage.state import ClaimTable, check_claim_id, check_ttl, encode_data
+
+R = TypeVar("R")
 
 AWAIT_SECONDS = 3.0
 """So long a claim waits for other roots to say what they hold, after the server has lost something."""
@@ -250,7 +252,7 @@ class RedisClaims:
         given = (worker_id__eq, created_at__gte, created_at__lte)
         return self._look(lambda: self._search.count(*given), lambda: self._table.count(*given))
 
-    def _look(self, in_redis: Callable[[], Any], here: Callable[[], Any]) -> Any:
+    def _look(self, in_redis: Callable[[], R], here: Callable[[], R]) -> R:
         if self._mode.is_connected:
             try:
                 return in_redis()

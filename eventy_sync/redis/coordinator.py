@@ -17,7 +17,7 @@ from uuid import UUID
 
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
-from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.file.identity import QueueIdentity, SharedName
 from eventy_sync.redis.changes import Changes
 from eventy_sync.redis.claim_scripts import ClaimScripts
 from eventy_sync.redis.claim_search import ClaimSearch
@@ -31,6 +31,7 @@ from eventy_sync.redis.messages import AddEvent, Changed, Heartbeat, Inbox, Resy
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
+from eventy_sync.redis.operations import Operations
 from eventy_sync.redis.pool import ServerPool
 from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
@@ -57,7 +58,7 @@ class RedisCoordinator(Coordinator):
         *,
         pool: ServerPool,
         keys: Keys,
-        queue_name: str,
+        shared_name: SharedName,
         root: Path,
         identity: QueueIdentity,
         store: StateStore,
@@ -67,6 +68,7 @@ class RedisCoordinator(Coordinator):
         resync_timeout_seconds: float,
     ) -> None:
         # fixed after construction
+        queue_name = shared_name.name
         self._pool, self._keys, self._queue_name, self._worker_id = pool, keys, queue_name, worker_id
         same_server = SameServer(self._forget_epoch)
         self._publishing, self._asking = Link(pool.make, same_server.check), Link(pool.make, same_server.check)
@@ -79,7 +81,7 @@ class RedisCoordinator(Coordinator):
         self.mode = Mode(queue_name)
         self._membership = Membership(
             root=root,
-            queue_name=queue_name,
+            shared_name=shared_name,
             identity=identity,
             worker_id=worker_id,
             store=store,
@@ -114,6 +116,9 @@ class RedisCoordinator(Coordinator):
         self.claims: ClaimAuthority = self._redis_claims
         self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, self._publish_request)
         self._changes = Changes(keys, self._asking, store, identity.root_id)
+        self.operations = Operations(
+            keys, self._asking, self._journal, self.roots, workers, self.mode, identity.root_id, self.degrade
+        )
         self._store = store
         self._inbox = Inbox()
         self._log: EventLog
@@ -269,6 +274,12 @@ class RedisCoordinator(Coordinator):
         else:
             self.catch_up()
             self._exchange_changes()
+            if self._workers.is_due():  # this process has no watcher that would say so
+                self._beat()
+
+    def request_resync(self) -> None:
+        """Catch up now; what the journal no longer has comes from another root, in a thread.  Never raises."""
+        self._attempt(self._refresh)
 
     def _attempt(self, work: Callable[[], None]) -> None:
         """Do this unless degraded; become so if Redis cannot be had."""

@@ -90,7 +90,7 @@ class RedisNumbering:
     def _accept(self, end: LogEnd, epoch: bytes, reply: Published) -> tuple[int, int]:
         if reply.missing:
             end.extend_locked(reply.missing)
-        if reply.roots != self._membership.roots.count:
+        if reply.roots != self._membership.roots.count or self._membership.is_due():
             self._membership.announce(epoch, end.tail)  # only who knows of others knows what is safe without Redis
         if self._mode.value == REJOINING:
             self._mode.change(CONNECTED)

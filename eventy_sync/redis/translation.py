@@ -31,6 +31,8 @@ _PERMISSIONS = "the user may not do this; docs/redis.rst lists the permissions i
 _LASTING = {
     "WRONGPASS": "the user name or password is wrong: check redis_password and redis_url",
     "NOAUTH": "the server wants a password: give redis_password, or put it into redis_url",
+    "invalid username-password": "the user name or password is wrong: check redis_password and redis_url",
+    "Authentication required": "the server wants a password: give redis_password, or put it into redis_url",
     "NOPERM": _PERMISSIONS,
     "o permissions to ": _PERMISSIONS,  # thus said of a command in a script
     "user executing the script can't": _PERMISSIONS,  # thus by Redis 7.0

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from eventy_sync import CoordinationError, QueueIdentityError, RedisConfigurationError, Subscriber
+from eventy_sync import CoordinationError, FileEventQueue, QueueIdentityError, RedisConfigurationError, Subscriber
 from eventy_sync.redis import RedisFileEventQueue
 from eventy_sync.redis.server import RedisServer
 
@@ -247,12 +247,12 @@ def test_a_monitor_that_is_cut_off_misses_nothing(make: Make, server: RedisServe
         wait_until(lambda: seen == list(range(1, 101)))
 
 
-def test_another_queue_of_the_same_name_is_refused(make: Make) -> None:
+def test_another_queue_of_the_same_name_is_refused(make: Make, tmp_path: Path) -> None:
     """The error names both and the ways out."""
     with make("a") as a:
         a.publish({"n": 0})
-    with make("b", redis_prefix="elsewhere") as b:
-        b.publish({"n": 0})
+    with FileEventQueue[Any](tmp_path / "b", payload_type=dict) as alone:
+        alone.publish({"n": 0})
     with pytest.raises(QueueIdentityError, match=r"another queue is called 'orders'.*redis_prefix="):
         make("b").open()
 

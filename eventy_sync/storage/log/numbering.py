@@ -49,6 +49,9 @@ class LogEnd(Protocol):
     def start_after_locked(self, last_id: int) -> None:
         """Let a log that is empty begin behind this id."""
 
+    def rotate_locked(self) -> None:
+        """Go on in a new segment, unless this one is empty."""
+
 
 class Numbering(Protocol):
     """Gives out ids."""

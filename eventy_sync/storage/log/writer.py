@@ -44,11 +44,12 @@ class LogWriter:
         segment_bytes: int,
         numbering: Numbering,
         on_rotate: Callable[[], object] = lambda: None,
+        on_segment: Callable[[], object] = lambda: None,
     ) -> None:
         # fixed after construction
         self._directory, self._catalog, self._lock = directory, catalog, lock
         self._durability, self._segment_bytes = durability, segment_bytes
-        self._numbering, self._on_rotate = numbering, on_rotate
+        self._numbering, self._on_rotate, self._on_segment = numbering, on_rotate, on_segment
         self._interval_sync = IntervalSync(f"eventy-{directory.parent.name}-sync", self._sync_now)
         # guarded by the append lock
         self._fd = -1
@@ -153,8 +154,12 @@ class LogWriter:
         """Seal the active segment, unless it is empty, and go on in a new one."""
         with self._lock.threads, self._lock:
             self._catch_up_locked()
-            if self.tail >= self._first_id:
-                self._rotate_locked()
+            self.rotate_locked()
+
+    def rotate_locked(self) -> None:
+        """Do what `rotate` does: every process that appends opens the new segment before it appends again."""
+        if self.tail >= self._first_id:
+            self._rotate_locked()
 
     def close(self) -> None:
         """Sync what an interval still owes and close the segment.
@@ -214,6 +219,7 @@ class LogWriter:
         self._fd, self._path, self._first_id = fd, path, first_id
         self._size, self.tail, self._sealed = 0, first_id - 1, False
         self.last_at = self.tail_at = 0
+        self._on_segment()
         if create:
             self._catalog.refresh()
         if self._durability != "os":  # whoever made it may have died before its name was on disk
