@@ -23,16 +23,16 @@ T = TypeVar("T")
 def _each_queue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "file":
         return
-    prefix = uuid4().hex
+    url, client, prefix = None, None, uuid4().hex
     if request.param == "redis":
-        fields = {"redis_url": request.getfixturevalue("shared_server").url}
+        url = request.getfixturevalue("shared_server").url
     else:
-        fields = {"redis_client": fakeredis.FakeRedis(server=fakeredis.FakeServer())}
+        client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
 
     @dataclass(eq=False)
     class OnTestServer(RedisFileEventQueue[T]):
-        redis_url: Any = fields.get("redis_url")
-        redis_client: Any = field(default=fields.get("redis_client"), repr=False)
+        redis_url: Any = url
+        redis_client: Any = field(default=client, repr=False)
         redis_prefix: str = prefix
 
     monkeypatch.setattr(request.module, "FileEventQueue", OnTestServer)
