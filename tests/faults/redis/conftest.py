@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from eventy_sync.redis import RedisFileEventQueue
 from eventy_sync.redis.server import RedisServer
+from tests.faults.redis.proxy import Proxy
 from tests.faults.redis.queues import Queue
 
 
@@ -22,3 +23,10 @@ def make(tmp_path: Path, server: RedisServer) -> Callable[..., Queue]:
         return RedisFileEventQueue(tmp_path / root, **fields)
 
     return make_queue
+
+
+@pytest.fixture
+def proxy(server: RedisServer) -> Iterator[Proxy]:
+    """A proxy before the test's server, for the roots that are given its `url`."""
+    with Proxy(server.port) as proxy:
+        yield proxy

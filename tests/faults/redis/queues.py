@@ -42,3 +42,26 @@ def publish_when_possible(queue: Queue, payload: Any, wait_until: Wait) -> None:
         return True
 
     wait_until(attempt)
+
+
+def outcome(queue: Queue, payload: Any) -> str:
+    """Publish, and return "published", "refused" or, when nobody can say which, "unknown"."""
+    try:
+        queue.publish(payload)
+    except CoordinationError as exc:
+        says = {"was published is unknown": "unknown", "was not published": "refused"}
+        return next(value for sign, value in says.items() if sign in str(exc))
+    return "published"
+
+
+def impatient(url: str) -> str:
+    """Return an address that is given up after half a second, so that a test need not wait for the usual two."""
+    return f"{url}?socket_timeout=0.5"
+
+
+def settle(a: Queue, b: Queue, wait_until: Wait) -> list[int]:
+    """Publish on both when they are whole again, wait for equal logs, and return all numbers but these two."""
+    publish_when_possible(a, {"n": "last of a"}, wait_until)
+    publish_when_possible(b, {"n": "last of b"}, wait_until)
+    wait_until(lambda: numbers(a) == numbers(b) and log_bytes(a) == log_bytes(b))
+    return [number for number in numbers(a) if isinstance(number, int)]
