@@ -155,7 +155,6 @@ class EventLog:
             self._writer.close()
         finally:
             self._tail.close()
-            self._lock.close()
 
     def abandon(self) -> None:
         """Close the descriptors without taking a lock: for a child after a fork."""

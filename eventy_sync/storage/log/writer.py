@@ -162,7 +162,7 @@ class LogWriter:
             self._rotate_locked()
 
     def close(self) -> None:
-        """Sync what an interval still owes and close the segment.
+        """Sync what an interval still owes, close the segment and give the lock back for good.
 
         Raises:
             StorageError: that last sync failed.
@@ -174,6 +174,7 @@ class LogWriter:
                     self._sync_locked()
             finally:
                 self._close_segment()
+                self._lock.close()  # before it is let go: whoever waits must not open the segment again
 
     def abandon(self) -> None:
         """Close the descriptor without locks or syncs: for a child after a fork, where it is the parent's."""
