@@ -28,14 +28,28 @@ R = TypeVar("R")
 AWAIT_SECONDS = 3.0
 """So long a claim waits for other roots to say what they hold, after the server has lost something."""
 _PAUSE_SECONDS = 0.01
+_GIVE_WAY_SECONDS, _STAYS_SECONDS = 0.0005, 1.0
 _AT_ONCE = 100
 
 
 class _Here:
-    """This root's side of taking a claim: granted while the request is on its way to Redis."""
+    """This root's side of taking a claim: granted while the request is on its way to Redis.
 
-    def __init__(self, table: ClaimTable, claim_id: str, worker_id: UUID, data: Any, ttl_seconds: float) -> None:
-        self._table, self._wanted = table, (claim_id, worker_id, data, ttl_seconds)
+    Another worker of this root may be faster here and slower there.  It gives way then; so whom Redis has granted
+    the claim waits while others come and go here, and gives up only when one and the same stays.
+    """
+
+    def __init__(
+        self,
+        table: ClaimTable,
+        pause: Callable[[float], object],
+        claim_id: str,
+        worker_id: UUID,
+        data: Any,
+        ttl_seconds: float,
+    ) -> None:
+        self._table, self._pause, self._claim_id = table, pause, claim_id
+        self._wanted = (claim_id, worker_id, data, ttl_seconds)
         self._was_asked = False
         self._error: StorageError | None = None
         self.claim: Claim | None = None
@@ -48,6 +62,19 @@ class _Here:
                 self.claim = self._table.create(*self._wanted)
             except StorageError as exc:
                 self._error = exc
+
+    def insist(self) -> None:
+        """Wait while others are about to give way."""
+        stays, deadline = None, 0.0
+        while self.claim is None and self._error is None:
+            (holder,) = self._table.batch_get([self._claim_id])
+            if holder != stays:
+                stays, deadline = holder, time.monotonic() + _STAYS_SECONDS
+            elif holder is not None and time.monotonic() > deadline:
+                return
+            self._pause(_GIVE_WAY_SECONDS)
+            self._was_asked = False
+            self.grant()
 
     def take_back(self) -> None:
         """Free the claim here; raise what kept the state store from granting it."""
@@ -91,7 +118,7 @@ class RedisClaims:
         text = encode_data(data)
         deadline = time.monotonic() + AWAIT_SECONDS
         while self._table.batch_get([claim_id]) == [None]:
-            here = _Here(self._table, claim_id, worker_id, data, ttl_seconds)
+            here = _Here(self._table, self._pause, claim_id, worker_id, data, ttl_seconds)
             try:
                 self._check_connected()
                 last_token = self._last_token
@@ -110,6 +137,8 @@ class RedisClaims:
     def _agree(self, here: _Here, token: int, claim_id: str, worker_id: UUID) -> Claim | None:
         """Make one of what Redis and this root have answered."""
         here.grant()
+        if token > HELD:
+            here.insist()
         claim = here.claim
         if claim is None:
             if token > HELD:
