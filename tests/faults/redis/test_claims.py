@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from eventy_sync import ClaimLostError
 from eventy_sync.redis.server import RedisServer
-from tests.faults.redis.queues import Make, Spawn, Wait, publish_when_possible
+from tests.faults.redis.queues import Make, Queue, Spawn, Wait, publish_when_possible
 
 CLAIMS = int(os.environ.get("EVENTY_TEST_CLAIMS", "100"))
 RACERS = int(os.environ.get("EVENTY_TEST_RACERS", "32"))
