@@ -282,4 +282,4 @@ def move_wall_clock(monkeypatch: pytest.MonkeyPatch, by_seconds: float) -> None:
 
     monkeypatch.setattr("time.time_ns", lambda: time_ns() + int(by_seconds * 1_000_000_000))
     monkeypatch.setattr("time.time", lambda: wall_time() + by_seconds)
-    monkeypatch.setattr("eventy_sync.redis.claims.datetime", Moved, raising=False)
+    monkeypatch.setattr("eventy_sync.redis.claim_records.datetime", Moved)
