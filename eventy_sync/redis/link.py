@@ -104,7 +104,8 @@ class Link:
     def _translated_locked(self, exc: Exception) -> CoordinationError:
         error = translated(exc)
         if isinstance(error, RedisUnavailableError):
-            error.is_sent = self._is_sent
+            is_refused = isinstance(exc, (redis.ResponseError, redis.BusyLoadingError))
+            error.may_be_done = self._is_sent and not is_refused
         return error
 
     def _send(self, packed: bytes) -> Any:

@@ -64,7 +64,7 @@ class RedisNumbering:
                 self._overcome(reply, end, started + AWAIT_SECONDS)
             except RedisUnavailableError as exc:
                 failures += 1
-                is_unknown = was_unknown or (is_unknown and exc.is_sent)
+                is_unknown = was_unknown or (is_unknown and exc.may_be_done)
                 if failures > 1 or exc.is_timeout:
                     self._degrade(exc)
                     break

@@ -49,13 +49,13 @@ _CREDENTIALS = re.compile(r"(\w+://)[^@/\s]*@")
 class RedisUnavailableError(CoordinationError):
     """Redis cannot be had at the moment.  Stays inside this package: queues turn to what they can do without.
 
-    `is_timeout` says that it was waited for already; `is_sent` that the command may have been done.
+    `is_timeout` says that it was waited for already; `may_be_done` that its reply may just be lost.
     """
 
     def __init__(self, reason: str, *, is_timeout: bool = False) -> None:
         super().__init__(reason)
         self.is_timeout = is_timeout
-        self.is_sent = True
+        self.may_be_done = True
 
 
 def translated(exc: Exception) -> CoordinationError:
