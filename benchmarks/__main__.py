@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--events N] [--history N] [--only files|redis]``: prints what the documents say was measured."""
+"""``python -m benchmarks [--events N] [--history N] [--only files|redis]``: prints what the documents quote."""
 
 from __future__ import annotations
 

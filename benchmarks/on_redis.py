@@ -99,7 +99,9 @@ HANDLER = """
 import sys, time
 from eventy_sync import RedisFileEventQueue
 seen = []
-with RedisFileEventQueue(sys.argv[1], payload_type=dict, name="latency", redis_url=sys.argv[2], durability="os") as queue:
+with RedisFileEventQueue(
+    sys.argv[1], payload_type=dict, name="latency", redis_url=sys.argv[2], durability="os"
+) as queue:
     queue.subscribe(lambda event: seen.append(time.time() - event.payload["t"]))
     print("ready", flush=True)
     sys.stdin.readline()
@@ -185,8 +187,9 @@ def idle(directory: Path, server: RedisServer, seconds: float = 10.0) -> None:
 def run(directory: Path, events: int) -> None:
     """Print everything about the Redis queue."""
     with RedisServer() as server:
-        version = server.command("INFO", "server")
-        print(f"\nbeside raw redis-py {redis.__version__}, server {version.get('valkey_version') or version['redis_version']}")
+        told = server.command("INFO", "server")
+        version = told.get("valkey_version") or told["redis_version"]
+        print(f"\nbeside raw redis-py {redis.__version__}, server {version}")
         publishing(directory, server, events)
         claiming(directory, server, events // 4)
         latency(directory, server)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from eventy_sync.cli.operating import echo_roots, known_roots
 from eventy_sync.cli.options import (
     echo_json,
     echo_pairs,
-    existing_queue,
     json_option,
     paging_options,
-    root_option,
     serializer_option,
     size_text,
 )
+from eventy_sync.cli.queue_choice import QueueChoice, queue_options, say_the_mode_once
 from eventy_sync.delivery.failures import printable
 from eventy_sync.models import Claim, EventResult, Page, QueueEvent
 
@@ -27,16 +26,16 @@ _TIMES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
 
 
 @click.command(epilog="Example: eventy-sync tail --root-dir orders --follow")
-@root_option
+@queue_options
 @serializer_option
 @click.option("--follow", "-f", is_flag=True, show_envvar=True, help="Go on as events come; Ctrl-C ends it.")
 @click.option(
     "--from", "from_id", type=click.IntRange(1), show_envvar=True, help="Begin at this event.  [default: the last ten]"
 )
 @json_option
-def tail(root_dir: Path, serializer: str, follow: bool, from_id: int | None, as_json: bool) -> None:
+def tail(choice: QueueChoice, serializer: str, follow: bool, from_id: int | None, as_json: bool) -> None:
     """Print the last events, or all from one on."""
-    with existing_queue(root_dir, serializer) as queue:
+    with choice.existing_queue(serializer) as queue:
         stats = queue.stats()
         start = from_id or max(stats["oldest"], stats["tail"] - LAST_EVENTS + 1)
         try:
@@ -48,29 +47,34 @@ def tail(root_dir: Path, serializer: str, follow: bool, from_id: int | None, as_
 
 
 @click.command(epilog="Example: eventy-sync info --root-dir orders --json")
-@root_option
+@queue_options
 @json_option
-def info(root_dir: Path, as_json: bool) -> None:
-    """Print what is in a queue."""
-    with existing_queue(root_dir) as queue:
-        found = {"name": queue.name, "root_dir": str(root_dir), **queue.stats(), **queue.health()}
+def info(choice: QueueChoice, as_json: bool) -> None:
+    """Print what is in a queue, and, where Redis coordinates it, how it stands with that and with other roots."""
+    say_the_mode_once()
+    with choice.existing_queue() as queue:
+        found = {"name": queue.name, "root_dir": str(choice.root_dir), **queue.stats(), **queue.health()}
+        roots = known_roots(queue)
     found.pop("worker_id")
+    if found.get("workers"):
+        found["workers"] -= 1  # this command is no more by now
     if as_json:
-        echo_json(found)
+        echo_json({**found, "known_roots": roots})
     else:
         found["size_bytes"] = size_text(found["size_bytes"])
         echo_pairs({"size" if name == "size_bytes" else name: value for name, value in found.items()})
+        echo_roots(roots)
 
 
 @click.command(epilog="Example: eventy-sync events --root-dir orders --since 2026-01-31 --limit 5")
-@root_option
+@queue_options
 @serializer_option
 @click.option("--since", type=_TIMES, show_envvar=True, help="Only events from this local time on.")
 @click.option("--until", type=_TIMES, show_envvar=True, help="Only events up to this local time.")
 @paging_options
 @json_option
 def events(
-    root_dir: Path,
+    choice: QueueChoice,
     serializer: str,
     since: datetime | None,
     until: datetime | None,
@@ -79,7 +83,7 @@ def events(
     as_json: bool,
 ) -> None:
     """Print a page of events."""
-    with existing_queue(root_dir, serializer) as queue:
+    with choice.existing_queue(serializer) as queue:
         page = queue.search_events(page_id, limit, _aware(since), _aware(until))
     for event in page.items:
         _echo_event(event, as_json)
@@ -87,13 +91,13 @@ def events(
 
 
 @click.command(epilog="Example: eventy-sync results --root-dir orders --event 7")
-@root_option
+@queue_options
 @click.option("--event", "event_id", type=click.IntRange(1), show_envvar=True, help="Only those of this event.")
 @paging_options
 @json_option
-def results(root_dir: Path, event_id: int | None, limit: int, page_id: str | None, as_json: bool) -> None:
+def results(choice: QueueChoice, event_id: int | None, limit: int, page_id: str | None, as_json: bool) -> None:
     """Print a page of what came of handling events."""
-    with existing_queue(root_dir) as queue:
+    with choice.existing_queue() as queue:
         page = queue.search_results(page_id, limit, event_id__eq=event_id)
     for result in page.items:
         echo_json(result) if as_json else _echo_result(result)
@@ -101,12 +105,12 @@ def results(root_dir: Path, event_id: int | None, limit: int, page_id: str | Non
 
 
 @click.command(epilog="Example: eventy-sync claims --root-dir orders")
-@root_option
+@queue_options
 @paging_options
 @json_option
-def claims(root_dir: Path, limit: int, page_id: str | None, as_json: bool) -> None:
+def claims(choice: QueueChoice, limit: int, page_id: str | None, as_json: bool) -> None:
     """Print a page of the claims that are held now."""
-    with existing_queue(root_dir) as queue:
+    with choice.existing_queue() as queue:
         page = queue.search_claims(page_id, limit)
     for claim in page.items:
         echo_json(claim) if as_json else _echo_claim(claim)

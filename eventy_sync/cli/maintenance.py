@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from eventy_sync.cli.options import echo_json, existing_queue, json_option, root_option, size_text
+from eventy_sync.cli.options import echo_json, json_option, size_text
+from eventy_sync.cli.queue_choice import existing_root, root_option
 from eventy_sync.storage.log import Retention, SegmentSummary, Verification
 
 DAMAGE_FOUND = 3
@@ -30,7 +31,7 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @json_option
 def verify(root_dir: Path, as_json: bool) -> None:
     """Read every record and say what is damaged; changes nothing.  Exit code 3 when something is."""
-    with existing_queue(root_dir) as queue:
+    with existing_root(root_dir) as queue:
         found = queue.verify()
     _echo_verification(found, as_json)
     if found.damages:
@@ -45,7 +46,7 @@ def repair(root_dir: Path, as_json: bool) -> None:
 
     Safe while workers run.  The events that verify names as damaged stay lost; all others stay as they are.
     """
-    with existing_queue(root_dir) as queue:
+    with existing_root(root_dir) as queue:
         found = queue.repair()
     _echo_verification(found, as_json)
     if found.damages and not as_json:
@@ -79,7 +80,7 @@ def gc(
 ) -> None:
     """Drop old events, whole segments at a time, with their results, and claims that have expired."""
     retention = Retention(max_age=max_age, max_bytes=max_bytes, max_events=max_events)
-    with existing_queue(root_dir, retention=retention) as queue:
+    with existing_root(root_dir, retention=retention) as queue:
         dropped = queue.apply_retention(dry_run=dry_run)
     if as_json:
         echo_json({"dry_run": dry_run, "dropped": [segment._asdict() for segment in dropped]})

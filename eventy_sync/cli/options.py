@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from eventy_sync.file import FileEventQueue
-from eventy_sync.file.identity import read_identity
-
 F = TypeVar("F", bound=Callable[..., Any])
 
-root_option = click.option(
-    "--root-dir",
-    "-d",
-    required=True,
-    envvar="EVENTY_ROOT_DIR",
-    show_envvar=True,
-    type=click.Path(path_type=Path),
-    help="The queue's directory.",
-)
 serializer_option = click.option(
     "--serializer",
     default="json",
@@ -41,12 +28,6 @@ def paging_options(function: F) -> F:
     return click.option("--limit", default=20, show_envvar=True, type=click.IntRange(1, 10_000), help="How many.")(
         function
     )
-
-
-def existing_queue(root_dir: Path, serializer: str = "json", **fields: Any) -> FileEventQueue[Any]:
-    """Return the queue of a directory that is one, for a look must not make a queue."""
-    read_identity(root_dir)
-    return FileEventQueue(root_dir, event_serializer=serializer, **fields)
 
 
 def echo_json(value: Any) -> None:

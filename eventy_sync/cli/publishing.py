@@ -6,15 +6,15 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 import msgspec
 
-from eventy_sync.cli.options import echo_json, json_option, root_option, serializer_option
+from eventy_sync.cli.options import echo_json, json_option, serializer_option
+from eventy_sync.cli.queue_choice import QueueChoice, queue_options
 from eventy_sync.errors import EventyError, InvalidPayloadError
-from eventy_sync.file import FileEventQueue
+from eventy_sync.event_queue import EventQueue
 from eventy_sync.models import QueueEvent
 
 BATCH_EVENTS = 1000
@@ -22,7 +22,7 @@ BATCH_EVENTS = 1000
 
 @click.command(epilog="Example: echo '{\"id\": 7}' | eventy-sync publish --root-dir orders")
 @click.argument("payload", required=False)
-@root_option
+@queue_options
 @serializer_option
 @click.option(
     "--durability",
@@ -32,22 +32,18 @@ BATCH_EVENTS = 1000
     help="How safe against a power cut each event is before the command goes on.",
 )
 @json_option
-def publish(payload: str | None, root_dir: Path, serializer: str, durability: Any, as_json: bool) -> None:
+def publish(payload: str | None, choice: QueueChoice, serializer: str, durability: Any, as_json: bool) -> None:
     """Publish PAYLOAD, which is JSON, or each line of stdin, which is JSON too.
 
     The queue is made when it is not there.  At the first line that is no JSON the command stops
     and says which it was; the lines before it are published.
     """
-    with _queue(root_dir, serializer, durability) as queue:
+    with choice.any_queue(serializer, durability=durability) as queue:
         if payload is not None and payload != "-":
             first = last = queue.publish(_parse(payload.encode("utf-8", "surrogateescape"), "PAYLOAD")).id
         else:
             first, last = _publish_lines(queue, sys.stdin.buffer)
     _report(first, last, as_json)
-
-
-def _queue(root_dir: Path, serializer: str, durability: Any) -> FileEventQueue[Any]:
-    return FileEventQueue(root_dir, event_serializer=serializer, durability=durability)
 
 
 def _report(first: int, last: int, as_json: bool) -> None:
@@ -60,27 +56,30 @@ def _report(first: int, last: int, as_json: bool) -> None:
         click.echo(f"published event {first}" if count == 1 else f"published {count} events, the last is {last}")
 
 
-def _publish_lines(queue: FileEventQueue[Any], stream: BinaryIO) -> tuple[int, int]:
+def _publish_lines(queue: EventQueue[Any], stream: BinaryIO) -> tuple[int, int]:
     """Publish JSON lines in batches; return the first and last id, (1, 0) for none."""
     ids: list[int] = []
     published = 0
 
     def flush(batch: list[Any]) -> None:
         nonlocal published
-        events: list[QueueEvent[Any]] = queue.publish_many(batch)
+        try:
+            events: list[QueueEvent[Any]] = queue.publish_many(batch)
+        except EventyError as exc:  # never tried again here: they may have been published
+            raise click.ClickException(f"{exc} ({published} events of earlier lines are published)") from exc
         published += len(events)
         ids.extend(event.id for event in (events[:1] + events[-1:] if events else []))
 
     batch: list[Any] = []
-    try:
-        for number, line in _lines_with_progress(stream):
+    for number, line in _lines_with_progress(stream):
+        try:
             batch.append(_parse(line, f"line {number} of stdin"))
-            if len(batch) == BATCH_EVENTS:
-                flush(batch)
-                batch = []
-    except EventyError as exc:
-        flush(batch)
-        raise InvalidPayloadError(f"{exc} ({published} events before it are published)") from exc
+        except InvalidPayloadError as exc:
+            flush(batch)
+            raise InvalidPayloadError(f"{exc} ({published} events before it are published)") from exc
+        if len(batch) == BATCH_EVENTS:
+            flush(batch)
+            batch = []
     flush(batch)
     return (min(ids), max(ids)) if ids else (1, 0)
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from eventy_sync.file.alone import Alone, ClaimsAlone, NumberingAlone
+from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.models import Claim, Page
-from eventy_sync.storage.log import EventLog, LocalNumbering, Numbering
+from eventy_sync.storage.log import EventLog, Numbering
 from eventy_sync.storage.state import StateStore
 
 
@@ -75,6 +78,9 @@ class Coordinator(ABC):
             CoordinationError: a person has to see to it.
         """
 
+    def segment_opened(self) -> None:  # noqa: B027 - most have nothing to do
+        """Called under the append lock before this process appends to a segment for the first time.  Never raises."""
+
     @abstractmethod
     def refresh(self) -> None:
         """Make what others have published readable here, if that may be overdue.  Cheap; never raises."""
@@ -97,11 +103,16 @@ class Coordinator(ABC):
 
 
 class LocalCoordinator(Coordinator):
-    """For a root that is alone: ids from the log's tail, claims from the state store."""
+    """For a root that is alone: ids from the log's tail, claims from the state store, until it joins others."""
 
-    def __init__(self, store: StateStore) -> None:
-        self.numbering = LocalNumbering()
-        self.claims = store.claims
+    def __init__(self, root: Path, identity: QueueIdentity, store: StateStore) -> None:
+        self._alone = alone = Alone(root, identity)
+        self.numbering = self._numbering = NumberingAlone(alone)
+        self.claims: ClaimAuthority = ClaimsAlone(alone, store.claims)
+
+    def segment_opened(self) -> None:
+        """Look whether the root has joined others: who makes it join starts a new segment."""
+        self._numbering.look_again()
 
     def start(self, log: EventLog, wake: Callable[[], None]) -> None:
         """Nothing to begin."""
@@ -122,5 +133,5 @@ class LocalCoordinator(Coordinator):
         """Nothing to end."""
 
     def health(self) -> dict[str, Any]:
-        """Return the mode "file"."""
-        return {"mode": "file", "reason": None}
+        """Return the mode "file", and why nothing can be published in it if the root has joined others."""
+        return {"mode": "file", "reason": self._alone.why_not("nothing can be published or claimed")}

@@ -48,7 +48,8 @@ class Engine(Generic[T]):
     ) -> None:
         self.identity = open_root(root)
         synced = durability == "fsync"
-        self.store = StateStore(root / STATE_FILE, sync_every_commit=synced, tells_others=tells_others)
+        tells = tells_others or self.identity.joined is not None  # by way of a process that has Redis
+        self.store = StateStore(root / STATE_FILE, sync_every_commit=synced, tells_others=tells)
         self.coordinator = make_coordinator(self.identity, self.store)
         self.log = EventLog(
             root,
@@ -56,6 +57,7 @@ class Engine(Generic[T]):
             segment_bytes=segment_bytes,
             retention=retention,
             numbering=self.coordinator.numbering,
+            on_segment=self.coordinator.segment_opened,
         )
         self.events: Events[T] = Events(self.log, serializer, payload_type)
         self.claims = Claims(self.coordinator.claims, worker_id, claim_expiration_seconds, f"eventy-{name}-claims")

@@ -1,10 +1,11 @@
-"""Who a root is: ``queue.json``, written once when the root is made.
+"""Who a root is: ``queue.json``, written when the root is made, and once more when it joins other roots.
 
 ::
 
-    {"format": 1, "queue_id": uuid, "root_id": uuid, "created_at": time}
+    {"format": 1, "queue_id": uuid, "root_id": uuid, "created_at": time, "joined": {"name": text, "prefix": text}}
 
-All copies of one queue share the `queue_id`; the `root_id` is this directory's own.
+All copies of one queue share the `queue_id`; the `root_id` is this directory's own.  `joined` is there once the
+root's events are numbered in common with other roots: from then on nobody may number them here alone.
 """
 
 from __future__ import annotations
@@ -35,13 +36,21 @@ _OURS = {IDENTITY_FILE, ".lock", "events", STATE_FILE, f"{STATE_FILE}-wal", f"{S
 _MAX_BYTES = 65_536
 
 
-class QueueIdentity(msgspec.Struct, frozen=True):
+class SharedName(msgspec.Struct, frozen=True):
+    """What all roots of one queue call it where they meet: the queue's name, and the first part of its keys."""
+
+    name: str
+    prefix: str
+
+
+class QueueIdentity(msgspec.Struct, frozen=True, omit_defaults=True):
     """What ``queue.json`` says."""
 
     format: int
     queue_id: UUID
     root_id: UUID
     created_at: datetime
+    joined: SharedName | None = None
 
 
 def open_root(root: Path) -> QueueIdentity:
@@ -71,6 +80,17 @@ def adopt(root: Path, queue_id: UUID) -> QueueIdentity:
         StorageError: it cannot be written.
     """
     identity = msgspec.structs.replace(read_identity(root), queue_id=queue_id)
+    write_whole(root / IDENTITY_FILE, msgspec.json.encode(identity) + b"\n")
+    return identity
+
+
+def mark_joined(root: Path, shared_name: SharedName) -> QueueIdentity:
+    """Remember under which name this root has joined others, and return its identity; call it under the append lock.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    identity = msgspec.structs.replace(read_identity(root), joined=shared_name)
     write_whole(root / IDENTITY_FILE, msgspec.json.encode(identity) + b"\n")
     return identity
 

@@ -132,14 +132,17 @@ class AbstractFileEventQueue(EventQueue[T]):
         )
 
     def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:
-        return LocalCoordinator(store)
+        return LocalCoordinator(Path(self.root_dir), identity, store)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT_SECONDS) -> None:
         with self._lock:
-            engine, self._engine, self._users = self._engine, None, 0
-            lifecycle.closed(self)
-        if engine is not None:
-            engine.close(None if timeout is None else time.monotonic() + timeout)
+            engine = self._take_engine_locked()
+        _close(engine, timeout)
+
+    def _take_engine_locked(self) -> Engine[T] | None:
+        engine, self._engine, self._users = self._engine, None, 0
+        lifecycle.closed(self)
+        return engine
 
     def __enter__(self: Q) -> Q:
         with self._lock:
@@ -150,9 +153,9 @@ class AbstractFileEventQueue(EventQueue[T]):
     def __exit__(self, *exc_info: object) -> None:
         with self._lock:
             self._users = max(0, self._users - 1)
-            is_last = self._users == 0
-        if is_last:
-            self.close()
+            # under the same lock: whoever enters now opens another engine, and is not left with one that closes
+            engine = None if self._users else self._take_engine_locked()
+        _close(engine, CLOSE_TIMEOUT_SECONDS)
 
     def _opened(self) -> Engine[T]:
         """Return the engine of an open queue."""
@@ -381,6 +384,11 @@ class AbstractFileEventQueue(EventQueue[T]):
 
     def stats(self) -> dict[str, Any]:
         return inspection.stats(self._opened())
+
+
+def _close(engine: Engine[Any] | None, timeout: float | None) -> None:
+    if engine is not None:
+        engine.close(None if timeout is None else time.monotonic() + timeout)
 
 
 Q = TypeVar("Q", bound=AbstractFileEventQueue[Any])

@@ -1,152 +1,247 @@
 """Claims on several hosts: granted only where Redis and this root's state store both grant them.
 
-Redis has each claim as JSON under a key that expires.  The state store has those of this root, by a clock that
-a changed wall clock cannot upset, and decides alone when no other root has the queue and Redis is away.
+Redis has each claim under a key that expires, and two indexes of what is held: by when it ends, which also
+tells a claim that was evicted from one that has ended, and by id, for searching.  The state store has those of
+this root, by a clock that a changed wall clock cannot upset, and decides alone when no other root has the queue
+and Redis is away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timezone
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
-import msgspec
-
-from eventy_sync.errors import ClaimNotFoundError, CoordinationError
-from eventy_sync.models import Claim
-from eventy_sync.redis.keys import Keys
-from eventy_sync.redis.link import Argument, Link, Script
+from eventy_sync.errors import ClaimNotFoundError, CoordinationError, StorageError
+from eventy_sync.models import Claim, Page
+from eventy_sync.redis.claim_scripts import HELD, NOT_NOW, ClaimScripts
+from eventy_sync.redis.claim_search import ClaimSearch
 from eventy_sync.redis.mode import Mode
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.storage.state import ClaimTable, check_claim_id, check_ttl, encode_data
 
-_CLAIM, _RENEW = Script("claim"), Script("renew")
-_HELD = 0
-_EPOCH_OVER = -1
-_PAGE_CLAIMS = 1000
+R = TypeVar("R")
+
+AWAIT_SECONDS = 3.0
+"""So long a claim waits for other roots to say what they hold, after the server has lost something."""
+_PAUSE_SECONDS = 0.01
+_GIVE_WAY_SECONDS, _STAYS_SECONDS = 0.0005, 1.0
+_AT_ONCE = 100
 
 
-class _Stored(msgspec.Struct, frozen=True):
-    """A claim as Redis has it.  Times are in seconds since 1970."""
+class _Here:
+    """This root's side of taking a claim: granted while the request is on its way to Redis.
 
-    worker_id: UUID
-    created_at: float
-    expires_at: float
-    data: msgspec.Raw
-    token: int
-
-
-_decode = msgspec.json.Decoder(_Stored).decode
-
-
-class RedisClaims:
-    """A claim authority; see `ClaimAuthority`.  Thread safe."""
+    Another worker of this root may be faster here and slower there.  It gives way then; so whom Redis has granted
+    the claim waits while others come and go here, and gives up only when one and the same stays.
+    """
 
     def __init__(
         self,
         table: ClaimTable,
-        keys: Keys,
-        link: Link,
+        pause: Callable[[float], object],
+        claim_id: str,
+        worker_id: UUID,
+        data: Any,
+        ttl_seconds: float,
+    ) -> None:
+        self._table, self._pause, self._claim_id = table, pause, claim_id
+        self._wanted = (claim_id, worker_id, data, ttl_seconds)
+        self._was_asked = False
+        self._error: StorageError | None = None
+        self.claim: Claim | None = None
+
+    def grant(self) -> None:
+        """Ask the state store, the first time; an error waits until the reply from Redis is here."""
+        if not self._was_asked:
+            self._was_asked = True
+            try:
+                self.claim = self._table.create(*self._wanted)
+            except StorageError as exc:
+                self._error = exc
+
+    def insist(self) -> None:
+        """Wait while others are about to give way."""
+        stays, deadline = None, 0.0
+        while self.claim is None and self._error is None:
+            (holder,) = self._table.batch_get([self._claim_id])
+            if holder != stays:
+                stays, deadline = holder, time.monotonic() + _STAYS_SECONDS
+            elif holder is not None and time.monotonic() > deadline:
+                return
+            self._pause(_GIVE_WAY_SECONDS)
+            self._was_asked = False
+            self.grant()
+
+    def take_back(self) -> None:
+        """Free the claim here; raise what kept the state store from granting it."""
+        if self.claim is not None:
+            self._table.release(self.claim.id, self.claim.worker_id, self.claim.token)
+        if self._error is not None:
+            raise self._error
+
+
+class RedisClaims:
+    """A claim authority; see `ClaimAuthority`.  Thread safe.
+
+    `rejoin` joins anew and raises RedisUnavailableError where that fails; `degrade` is told of every failure.
+    """
+
+    def __init__(
+        self,
+        table: ClaimTable,
+        scripts: ClaimScripts,
+        search: ClaimSearch,
         mode: Mode,
         roots: Roots,
-        epoch: Callable[[], bytes],
+        *,
+        rejoin: Callable[[], None],
         degrade: Callable[[CoordinationError], None],
+        pause: Callable[[float], object],
     ) -> None:
-        self._table, self._keys, self._link = table, keys, link
-        self._mode, self._roots, self._epoch, self._degrade = mode, roots, epoch, degrade
-        self.search, self.count = table.search, table.count
+        # fixed after construction
+        self._table, self._scripts, self._search, self._mode, self._roots = table, scripts, search, mode, roots
+        self._rejoin, self._degrade, self._pause = rejoin, degrade, pause
+        # replaced as a whole
+        self._unsettled: frozenset[tuple[str, UUID]] = frozenset()  # taken in Redis, maybe: the reply was lost
+        # a hint only: what Redis must not be behind
+        self._last_token = 0
+
+    # -- taking ----------------------------------------------------------------------------------------------
 
     def create(self, claim_id: str, worker_id: UUID, data: Any, ttl_seconds: float) -> Claim | None:
         """Grant the claim, or return None because somebody holds it."""
-        check_claim_id(claim_id)
         check_ttl(ttl_seconds)
         text = encode_data(data)
-        try:
-            token = self._ask(lambda: self._take(claim_id, worker_id, text, ttl_seconds))
-        except RedisUnavailableError:
-            self._refuse_unless_alone("the claim was not taken")
-            return self._table.create(claim_id, worker_id, data, ttl_seconds)
-        if token == _HELD:
+        deadline = time.monotonic() + AWAIT_SECONDS
+        while self._table.batch_get([claim_id]) == [None]:
+            here = _Here(self._table, self._pause, claim_id, worker_id, data, ttl_seconds)
+            try:
+                self._check_connected()
+                last_token = self._last_token
+                token = self._scripts.take(claim_id, worker_id, text, ttl_seconds, last_token, here.grant)
+            except RedisUnavailableError as exc:
+                return self._take_without_redis(exc, here, claim_id, worker_id)
+            except CoordinationError:
+                here.take_back()
+                raise
+            if token != NOT_NOW:
+                return self._agree(here, token, claim_id, worker_id)
+            here.take_back()
+            self._await_roots(deadline)
+        return None
+
+    def _agree(self, here: _Here, token: int, claim_id: str, worker_id: UUID) -> Claim | None:
+        """Make one of what Redis and this root have answered."""
+        here.grant()
+        if token > HELD:
+            here.insist()
+        claim = here.claim
+        if claim is None:
+            if token > HELD:
+                self._ask(lambda: self._scripts.free(claim_id, worker_id, token))
+            here.take_back()
             return None
-        claim = self._table.create(claim_id, worker_id, data, ttl_seconds, least_token=token)
-        if claim is None or claim.token != token:  # held here, unknown to Redis, or our counter is ahead
-            self._give_back(claim_id, worker_id, token)
-            return None if claim is None else self._again(claim, worker_id, ttl_seconds)
-        return claim
+        if token == HELD:
+            (there,) = self._search.batch_get([claim_id])
+            if there is not None and (there.worker_id, there.token) == (worker_id, claim.token):
+                return claim  # written back by a join that came between
+            here.take_back()
+            return None
+        self._last_token = max(token, claim.token)
+        if claim.token <= token:
+            return claim if claim.token == token else self._table.renumber(claim, token)
+        here.take_back()  # Redis has lost tokens; it is told the last one now
+        self._ask(lambda: self._scripts.free(claim_id, worker_id, token))
+        return self.create(claim_id, worker_id, claim.data, (claim.expires_at - claim.created_at).total_seconds())
 
-    def _again(self, claim: Claim, worker_id: UUID, ttl_seconds: float) -> Claim | None:
-        """Take the claim once more: the server's tokens were behind this root's, and are level now."""
-        self._table.release(claim.id, worker_id, claim.token)
-        return self.create(claim.id, worker_id, claim.data, ttl_seconds)
+    def _take_without_redis(
+        self, exc: RedisUnavailableError, here: _Here, claim_id: str, worker_id: UUID
+    ) -> Claim | None:
+        if exc.may_have_run:
+            self._scripts.give_up_session()
+            self._unsettled |= {(claim_id, worker_id)}
+        if self._roots.is_alone:
+            here.grant()
+            self._degrade_by(exc)
+            if here.claim is None:
+                here.take_back()
+            return here.claim
+        here.take_back()  # before degrading: coming back tells Redis what is held here
+        self._degrade_by(exc)
+        unknown = "whether the claim was taken is unknown"
+        raise self._mode.refusal(unknown if exc.may_have_run else "the claim was not taken")
 
-    def _take(self, claim_id: str, worker_id: UUID, data: str, ttl_seconds: float) -> int:
-        now = datetime.now(timezone.utc).timestamp()
-        stored = (
-            f'{{"worker_id":"{worker_id}","created_at":{now},"expires_at":{now + ttl_seconds},"data":{data},"token":'
-        )
-        arguments: list[Argument] = [self._epoch(), _milliseconds(ttl_seconds), stored, self._table.last_token()]
-        return int(self._link.run(_CLAIM, (self._keys.claim(claim_id), self._keys.meta), arguments))
+    def _await_roots(self, deadline: float) -> None:
+        """Join anew, and wait for the others to do so."""
+        if time.monotonic() > deadline:
+            raise CoordinationError(
+                "the claim was not taken: Redis has lost something, and another root has not said yet which claims it "
+                "holds; start a worker there, or, if it is gone for good, forget it: eventy-sync forget-root"
+            )
+        try:
+            self._rejoin()
+        except RedisUnavailableError as exc:
+            self._degrade_by(exc)
+        self._pause(_PAUSE_SECONDS)
+
+    # -- keeping and freeing -----------------------------------------------------------------------------------
 
     def renew(self, claim_id: str, worker_id: UUID, token: int, ttl_seconds: float) -> Claim | None:
         """Let the claim last so long from now, or return None because it is not held under this token."""
-        check_claim_id(claim_id)
         check_ttl(ttl_seconds)
         (held,) = self._table.batch_get([claim_id])
         if held is None or held.token != token or held.worker_id != worker_id:
             return None
         try:
-            renewed = self._ask(lambda: self._change(held, ttl_seconds))
+            renewed = self._ask(lambda: self._scripts.prolong(held, ttl_seconds))
         except RedisUnavailableError:
-            self._refuse_unless_alone("the claim was not renewed")
+            if not self._roots.is_alone:
+                raise self._mode.refusal("the claim was not renewed") from None
             renewed = True
-        return self._table.renew(claim_id, worker_id, token, ttl_seconds) if renewed else None
+        if renewed:
+            return self._table.renew(claim_id, worker_id, token, ttl_seconds)
+        self._table.release(claim_id, worker_id, token)
+        return None
 
     def release(self, claim_id: str, worker_id: UUID, token: int) -> bool:
         """Free the claim if it is held under this token; without Redis it stays taken there until it expires."""
         check_claim_id(claim_id)
         released = self._table.release(claim_id, worker_id, token)
         try:
-            self._ask(lambda: self._give_back(claim_id, worker_id, token))
+            return self._ask(lambda: self._scripts.free(claim_id, worker_id, token)) or released
         except RedisUnavailableError:
             return released
-        return released
 
-    def _give_back(self, claim_id: str, worker_id: UUID, token: int) -> int:
-        names = (self._keys.claim(claim_id), self._keys.meta)
-        return int(self._link.run(_RENEW, names, [self._epoch(), str(worker_id), token, 0, b""]))
-
-    def _change(self, claim: Claim, ttl_seconds: float) -> int:
-        now = datetime.now(timezone.utc).timestamp()
-        data = msgspec.Raw(msgspec.json.encode(claim.data))
-        stored = _Stored(claim.worker_id, claim.created_at.timestamp(), now + ttl_seconds, data, claim.token)
-        arguments: list[Argument] = [self._epoch(), str(claim.worker_id), claim.token, _milliseconds(ttl_seconds)]
-        names = (self._keys.claim(claim.id), self._keys.meta)
-        return int(self._link.run(_RENEW, names, [*arguments, msgspec.json.encode(stored)]))
-
-    def _ask(self, question: Callable[[], int]) -> int:
-        """Ask Redis, and once more when the epoch has changed meanwhile.
+    def _ask(self, question: Callable[[], int]) -> bool:
+        """Ask Redis, joining anew once where it says so.
 
         Raises:
             RedisUnavailableError: it cannot be asked; the queue is degraded then.
         """
-        if not self._mode.is_connected:
-            raise RedisUnavailableError(str(self._mode.error))
+        self._check_connected()
         try:
             answer = question()
+            if answer == NOT_NOW:
+                self._rejoin()
+                answer = question()
         except RedisUnavailableError as exc:
-            self._degrade(exc)
+            self._degrade_by(exc)
             raise
-        if answer == _EPOCH_OVER:
-            over = RedisUnavailableError("the server has lost its state and this root is joining anew")
-            self._degrade(over)
-            raise over
-        return answer
+        return answer > HELD
 
-    def _refuse_unless_alone(self, what: str) -> None:
-        if not self._roots.is_alone:
-            raise self._mode.refusal(what)
+    def _check_connected(self) -> None:
+        if not self._mode.is_connected:
+            raise RedisUnavailableError(str(self._mode.error))
+
+    def _degrade_by(self, exc: RedisUnavailableError) -> None:
+        if self._mode.is_connected:
+            self._degrade(exc)
+
+    # -- looking -----------------------------------------------------------------------------------------------
 
     def get(self, claim_id: str) -> Claim:
         """Return a claim that is held, or raise ClaimNotFoundError."""
@@ -156,16 +251,45 @@ class RedisClaims:
         return claim
 
     def batch_get(self, claim_ids: Sequence[str]) -> list[Claim | None]:
-        """Return claims in the order of their ids, None for what nobody holds."""
-        local = self._table.batch_get(claim_ids)
-        if not self._mode.is_connected or not claim_ids:
-            return local
-        try:
-            values = self._link.command("MGET", *[self._keys.claim(each) for each in claim_ids])
-        except RedisUnavailableError as exc:
-            self._degrade(exc)
-            return local
-        return [_claim_of(name, value) for name, value in zip(claim_ids, values, strict=True)]
+        """Return claims in the order of their ids, None for what nobody holds; without Redis, those of this root."""
+        checked = [check_claim_id(each) for each in claim_ids]
+        if not checked:
+            return []
+        return self._look(lambda: self._search.batch_get(checked), lambda: self._table.batch_get(checked))
+
+    def search(
+        self,
+        page_id: str | None = None,
+        limit: int = 100,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> Page[Claim]:
+        """Return a page of the claims that are held, by id; without Redis, of those of this root."""
+        given = (worker_id__eq, created_at__gte, created_at__lte)
+        return self._look(
+            lambda: self._search.search(page_id, limit, *given), lambda: self._table.search(page_id, limit, *given)
+        )
+
+    def count(
+        self,
+        worker_id__eq: UUID | None = None,
+        created_at__gte: datetime | None = None,
+        created_at__lte: datetime | None = None,
+    ) -> int:
+        """Return how many claims are held; without Redis, how many by this root."""
+        given = (worker_id__eq, created_at__gte, created_at__lte)
+        return self._look(lambda: self._search.count(*given), lambda: self._table.count(*given))
+
+    def _look(self, in_redis: Callable[[], R], here: Callable[[], R]) -> R:
+        if self._mode.is_connected:
+            try:
+                return in_redis()
+            except RedisUnavailableError as exc:
+                self._degrade_by(exc)
+        return here()
+
+    # -- joining -----------------------------------------------------------------------------------------------
 
     def write_back(self) -> None:
         """Tell Redis of the claims this root holds; one that another worker holds there is lost here.
@@ -173,48 +297,36 @@ class RedisClaims:
         Raises:
             RedisUnavailableError: Redis cannot be asked.
         """
-        for claim in self._held_here():
-            self._write_back(claim)
+        held = self._table.held()
+        for start in range(0, len(held), _AT_ONCE):
+            for claim in self._scripts.restore(held[start : start + _AT_ONCE]):
+                self._table.release(claim.id, claim.worker_id, claim.token)
+
+    def settle(self) -> None:
+        """Free what Redis may have granted to requests whose reply was lost; to be called once joined.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be asked.
+        """
+        unsettled = self._unsettled
+        for claim_id, worker_id in unsettled:
+            self._settle(claim_id, worker_id)
+        self._unsettled -= unsettled
+
+    def _settle(self, claim_id: str, worker_id: UUID) -> None:
+        (there,) = self._search.batch_get([claim_id])
+        if there is not None and there.worker_id == worker_id and self._table.batch_get([claim_id]) == [None]:
+            self._scripts.free(claim_id, worker_id, there.token)
 
     def clear(self) -> None:
         """Forget every claim of this root, whoever holds it; tokens go on growing."""
-        for claim in self._held_here():
+        for claim, _ in self._table.held():
             self.release(claim.id, claim.worker_id, claim.token)
 
-    def _held_here(self) -> Iterator[Claim]:
-        page_id: str | None = None
-        while True:
-            page = self._table.search(page_id, _PAGE_CLAIMS)
-            yield from page.items
-            if (page_id := page.next_page_id) is None:
-                return
-
-    def _write_back(self, claim: Claim) -> None:
-        remaining = claim.expires_at.timestamp() - datetime.now(timezone.utc).timestamp()
-        if remaining <= 0:
-            return
-        data = msgspec.Raw(msgspec.json.encode(claim.data))
-        stored = _Stored(claim.worker_id, claim.created_at.timestamp(), claim.expires_at.timestamp(), data, claim.token)
-        key = self._keys.claim(claim.id)
-        if self._link.command("SET", key, msgspec.json.encode(stored), "NX", "PX", _milliseconds(remaining)) is None:
-            held = _claim_of(claim.id, self._link.command("GET", key))
-            if held is not None and (held.worker_id, held.token) != (claim.worker_id, claim.token):
-                self._table.release(claim.id, claim.worker_id, claim.token)
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, int(seconds * 1000))
-
-
-def _claim_of(claim_id: str, value: bytes | None) -> Claim | None:
-    if value is None:
-        return None
-    stored = _decode(value)
-    return Claim(
-        id=claim_id,
-        worker_id=stored.worker_id,
-        created_at=datetime.fromtimestamp(stored.created_at, timezone.utc),
-        data=msgspec.json.decode(stored.data),
-        token=stored.token,
-        expires_at=datetime.fromtimestamp(stored.expires_at, timezone.utc),
-    )
+    def taken_by_another(self, claim_id: str, token: int) -> Claim | None:
+        """Return the claim that this root believes to hold, if what was heard of it says that it no longer does."""
+        (held,) = self._table.batch_get([check_claim_id(claim_id)])
+        if held is None or held.token >= token:
+            return None
+        (there,) = self._search.batch_get([claim_id])
+        return held if there is None or there.token > held.token else None

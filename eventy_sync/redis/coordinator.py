@@ -17,11 +17,13 @@ from uuid import UUID
 
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
-from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.file.identity import QueueIdentity, SharedName
 from eventy_sync.redis.changes import Changes
+from eventy_sync.redis.claim_scripts import ClaimScripts
+from eventy_sync.redis.claim_search import ClaimSearch
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
-from eventy_sync.redis.journal import Journal
+from eventy_sync.redis.journal import DivergedError, Journal
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link
 from eventy_sync.redis.membership import Membership
@@ -29,10 +31,12 @@ from eventy_sync.redis.messages import AddEvent, Changed, Heartbeat, Inbox, Resy
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
+from eventy_sync.redis.operations import Operations
 from eventy_sync.redis.pool import ServerPool
 from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.server_info import EvictionWarning, SameServer
+from eventy_sync.redis.sessions import Sessions
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.redis.workers import Workers
 from eventy_sync.storage.log import Entry, EventLog, LogEnd
@@ -54,7 +58,7 @@ class RedisCoordinator(Coordinator):
         *,
         pool: ServerPool,
         keys: Keys,
-        queue_name: str,
+        shared_name: SharedName,
         root: Path,
         identity: QueueIdentity,
         store: StateStore,
@@ -64,16 +68,20 @@ class RedisCoordinator(Coordinator):
         resync_timeout_seconds: float,
     ) -> None:
         # fixed after construction
+        queue_name = shared_name.name
         self._pool, self._keys, self._queue_name, self._worker_id = pool, keys, queue_name, worker_id
         same_server = SameServer(self._forget_epoch)
         self._publishing, self._asking = Link(pool.make, same_server.check), Link(pool.make, same_server.check)
         self._eviction = EvictionWarning(queue_name, self._asking)
-        self._journal = Journal(keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking)
+        sessions = Sessions()
+        self._journal = Journal(
+            keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking, sessions
+        )
         self.roots = Roots(identity.root_id, store)
         self.mode = Mode(queue_name)
         self._membership = Membership(
             root=root,
-            queue_name=queue_name,
+            shared_name=shared_name,
             identity=identity,
             worker_id=worker_id,
             store=store,
@@ -96,11 +104,21 @@ class RedisCoordinator(Coordinator):
             pause=self._stopping.wait,
         )
         self._redis_claims = RedisClaims(
-            store.claims, keys, self._asking, self.mode, self.roots, self._epoch_or_empty, self.degrade
+            store.claims,
+            ClaimScripts(keys, self._asking, sessions, identity.root_id, self._epoch_or_empty),
+            ClaimSearch(keys, self._asking),
+            self.mode,
+            self.roots,
+            rejoin=self._rejoin,
+            degrade=self.degrade,
+            pause=self._stopping.wait,
         )
         self.claims: ClaimAuthority = self._redis_claims
         self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, self._publish_request)
         self._changes = Changes(keys, self._asking, store, identity.root_id)
+        self.operations = Operations(
+            keys, self._asking, self._journal, self.roots, workers, self.mode, identity.root_id, self.degrade
+        )
         self._store = store
         self._inbox = Inbox()
         self._log: EventLog
@@ -195,7 +213,9 @@ class RedisCoordinator(Coordinator):
             CoordinationError: Redis cannot be asked, or the journal does not reach back so far.
             StorageError: the disk refused.
         """
-        for entries in self._journal.entries_from(self._log.tail() + 1):
+        with self._log.appending() as end:
+            tail, tail_at = end.tail, end.tail_at
+        for entries in self._journal.entries_after(tail, tail_at):
             with self._log.appending() as end:
                 _extend(end, entries)
             self._wake()
@@ -204,7 +224,7 @@ class RedisCoordinator(Coordinator):
             raise ResyncNeededError(self._log.tail() + 1, last_id)
 
     def _catch_up_locked(self, end: LogEnd) -> None:
-        for entries in self._journal.entries_from(end.tail + 1):
+        for entries in self._journal.entries_after(end.tail, end.tail_at):
             _extend(end, entries)
 
     def perform_resync(self, first_id: int, last_id: int) -> None:
@@ -254,6 +274,12 @@ class RedisCoordinator(Coordinator):
         else:
             self.catch_up()
             self._exchange_changes()
+            if self._workers.is_due():  # this process has no watcher that would say so
+                self._beat()
+
+    def request_resync(self) -> None:
+        """Catch up now; what the journal no longer has comes from another root, in a thread.  Never raises."""
+        self._attempt(self._refresh)
 
     def _attempt(self, work: Callable[[], None]) -> None:
         """Do this unless degraded; become so if Redis cannot be had."""
@@ -263,7 +289,7 @@ class RedisCoordinator(Coordinator):
             work()
         except RedisUnavailableError as exc:
             self.degrade(exc)
-        except ResyncNeededError as exc:
+        except (ResyncNeededError, DivergedError) as exc:
             self._go_on_in_recovery(REJOINING, exc)
         except EventyError as exc:
             logger.error("coordination failed, trying again: %s", exc)

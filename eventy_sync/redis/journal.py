@@ -3,17 +3,20 @@
 Invariants: the journal is contiguous and ends at ``next_event_id - 1``, or it is *unfilled*: its end is
 missing, after a loss, and any root that has the events puts them back.  Nothing is journaled under an epoch
 that is over.
+
+A request whose reply was lost may be served late, after its root has gone on without it: see `sessions`.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
+from eventy_sync.errors import CoordinationError
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
+from eventy_sync.redis.sessions import Sessions
 from eventy_sync.storage.log import Entry
 
 PAGE_ENTRIES = 1000
@@ -49,39 +52,71 @@ class Refused(NamedTuple):
     detail: str = ""
 
 
+class DivergedError(CoordinationError):
+    """This root's last event is another one than the queue's.  Stays inside this package: joining sees to it."""
+
+    def __init__(self, event_id: int) -> None:
+        super().__init__(event_id)
+        self.event_id = event_id
+
+    def __str__(self) -> str:
+        return f"event {self.event_id} of this root is not the one that the queue has under its id"
+
+
 class Journal:
     """The Redis side of publishing.  `publish` is called under the append lock; the rest is thread safe."""
 
-    def __init__(self, keys: Keys, root_id: UUID, worker_id: UUID, length: int, publishing: Link, asking: Link) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        root_id: UUID,
+        worker_id: UUID,
+        length: int,
+        publishing: Link,
+        asking: Link,
+        sessions: Sessions,
+    ) -> None:
         self._keys, self._root_id, self._length = keys, str(root_id), length
-        self._publishing, self._asking = publishing, asking
+        self._publishing, self._asking, self._sessions = publishing, asking, sessions
         wake_up = f'{{"type":"add_event","worker_id":"{worker_id}","root_id":"{root_id}","last_id":'
         self._publish = _PUBLISH.prepare(
             (keys.next_event_id, keys.journal, keys.meta),
-            (str(root_id), length, keys.channel, wake_up, MAX_MISSING, f"last:{root_id}"),
+            (length, keys.channel, wake_up, MAX_MISSING, f"last:{root_id}"),
         )
-        prefix = uuid4().hex
-        self._tokens = (f"{prefix}.{number}".encode() for number in itertools.count())
+        # written under the append lock
+        self._session, self._requests = sessions.begin(), 0
 
     def token(self) -> bytes:
-        """Return a token for one request: repeating the request with it brings the same ids again."""
-        return next(self._tokens)
+        """Return a token for one request."""
+        self._requests += 1
+        return b"%s.%d" % (self._session, self._requests)
+
+    def give_up_session(self) -> None:
+        """Begin a new session: a reply was lost, and the request may be served yet."""
+        self._sessions.give_up(self._session)
+        self._session = self._sessions.begin()
 
     def publish(
-        self, epoch: bytes, token: bytes, tail: int, last_at: int, payload_fields: Sequence[bytes]
+        self, epoch: bytes, token: bytes, lost_token: bytes, tail: int, tail_at: int, payload_fields: Sequence[bytes]
     ) -> Published | Refused:
         """Get ids for these payloads and journal them.
 
+        `lost_token` is that of the same request when its reply was lost: if it was served, its ids come back, and
+        it never will be from then on.  `tail_at` is the time of the root's last event, 0 if it is not known.
+
         Raises:
-            RedisUnavailableError: Redis cannot be had; whether they were journaled is unknown.
+            RedisUnavailableError: Redis cannot be had; the error says whether they may have been journaled.
         """
-        arguments = [epoch, token, b"%d" % tail, b"%d" % last_at, *payload_fields]
+        arguments = [epoch, token, b"%d" % tail, b"%d" % tail_at, lost_token, *payload_fields]
         packed = b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
         reply = self._publishing.call(self._publish, len(arguments), packed)
-        if len(reply) == 1:
-            return Refused(reply[0].decode())
-        first_id, at, roots, missing = reply
-        return Published(first_id, int(at), int(roots), [_entry(each) for each in missing] if missing else missing)
+        missing: list[Entry] = []
+        if reply.__class__ is list:
+            reply, missing = reply[0], [_entry(each) for each in reply[1]]
+        told = reply.split()
+        if len(told) == 1:
+            return Refused(reply.decode())
+        return Published(int(told[0]), int(told[1]), int(told[2]), missing)
 
     def join(
         self,
@@ -97,21 +132,34 @@ class Journal:
         """Say how far this root's log goes and learn how far the queue has gone."""
         keys = self._keys
         names = (keys.next_event_id, keys.journal, keys.meta, keys.awaiting, keys.roots)
+        void = self._sessions.void()
         arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, run_id, last_token]
-        reply = self._asking.run(_JOIN, names, [*arguments, int(adopts), *others])
+        reply = self._asking.run(_JOIN, names, [*arguments, int(adopts), " ".join(void), *others])
         if reply[0] != b"ok":
             return Refused(reply[0].decode(), reply[1].decode())
+        self._sessions.told(void)
         return Joined(UUID(reply[1].decode()), reply[2], reply[3], reply[4], reply[5])
 
-    def entries_from(self, first_id: int) -> Iterator[list[Entry]]:
-        """Yield pages of entries from this id on, to the journal's end."""
+    def entries_after(self, tail: int, tail_at: int) -> Iterator[list[Entry]]:
+        """Yield pages of the entries behind this root's tail, to the journal's end.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be had.
+            DivergedError: the root's last event is not the one that the queue has under its id.
+        """
+        first_id = max(tail, 1)
         while True:
             page = self._asking.command("XRANGE", self._keys.journal, f"{first_id}-0", "+", "COUNT", PAGE_ENTRIES)
-            if not page:
-                return
             entries = [_entry(each) for each in page]
-            yield entries
-            first_id = entries[-1].id + 1
+            if entries and entries[0].id == tail:
+                if tail_at and entries[0].at != tail_at:
+                    raise DivergedError(tail)
+                entries.pop(0)
+            if entries:
+                yield entries
+            if len(page) < PAGE_ENTRIES:
+                return
+            tail, first_id = 0, entries[-1].id + 1
 
     def entry(self, event_id: int) -> Entry | None:
         """Return one entry, or None if the journal does not have it."""
@@ -126,6 +174,11 @@ class Journal:
         """Wait no more for these roots; say whether any was known."""
         names = (self._keys.meta, self._keys.awaiting, self._keys.roots)
         return bool(self._asking.run(_FORGET, names, root_ids))
+
+    def epoch(self) -> bytes | None:
+        """Return the present epoch, or None if there is none."""
+        epoch: bytes | None = self._asking.command("HGET", self._keys.meta, "epoch")
+        return epoch
 
     def last_id(self) -> int:
         """Return the id that was given out last."""

@@ -29,6 +29,8 @@ class Keys:
         self.awaiting = f"{self._base}awaiting"
         self.roots = f"{self._base}roots"
         self.workers = f"{self._base}workers"
+        self.claims = f"{self._base}claims"
+        self.claim_ids = f"{self._base}claim_ids"
         self.resync_lock = f"{self._base}resync_lock"
         self.channel = f"{self._base}events" + (f":{database}" if database else "")
 

@@ -17,11 +17,10 @@ from typing import Any, NamedTuple, Union
 
 import redis
 
-from eventy_sync.errors import CoordinationError
 from eventy_sync.redis.pool import ELSEWHERE
-from eventy_sync.redis.translation import RedisUnavailableError, translated
+from eventy_sync.redis.translation import translated
 
-IDLE_SECONDS = 0.05
+IDLE_SECONDS = 0.005
 """A connection that was not used for so long may have been closed: looking first tells "not sent" from "unknown"."""
 
 Argument = Union[bytes, str, int]
@@ -39,12 +38,12 @@ class Script:
     def __init__(self, name: str) -> None:
         self.text = (resources.files("eventy_sync.redis") / "lua" / f"{name}.lua").read_bytes()
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+        self._by_sha, self._by_text = pack(["EVALSHA", self.sha]), pack(["EVAL", self.text])
 
     def prepare(self, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Call:
         """Return a call of this script with these keys, and first arguments that are always the same."""
-        rest = pack([len(keys), *keys, *arguments])
         count = 3 + len(keys) + len(arguments)
-        return Call(count, pack(["EVALSHA", self.sha]) + rest, pack(["EVAL", self.text]) + rest)
+        return Call(count, self._by_sha, self._by_text, pack([len(keys), *keys, *arguments]))
 
 
 class Call(NamedTuple):
@@ -53,6 +52,11 @@ class Call(NamedTuple):
     arguments: int
     by_sha: bytes
     by_text: bytes
+    rest: bytes
+
+
+def _nothing() -> None:
+    pass
 
 
 class Link:
@@ -68,27 +72,33 @@ class Link:
         # guarded by _lock
         self._connection: Any = None
         self._used_at = 0.0
-        self._is_sent = False
+        self._was_sent = False
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        """Run a script and return its reply.
+    def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        meanwhile: Callable[[], object] = _nothing,
+    ) -> Any:
+        """Run a script and return its reply; `meanwhile` is called once the script is on its way.
 
         Raises:
-            RedisUnavailableError: the server cannot be had; whether the script ran is unknown.
+            RedisUnavailableError: the server cannot be had; the error says whether the script may have run.
             RedisConfigurationError: the server refuses for good.
         """
-        return self.call(script.prepare(keys), len(arguments), pack(arguments))
+        return self.call(script.prepare(keys), len(arguments), pack(arguments), meanwhile)
 
-    def call(self, call: Call, count: int, packed: bytes) -> Any:
+    def call(self, call: Call, count: int, packed: bytes, meanwhile: Callable[[], object] = _nothing) -> Any:
         """Run a prepared script with so many more arguments, packed already; raises as `run` does."""
-        count += call.arguments
+        head = b"*%d\r\n" % (count + call.arguments)
         with self._lock:
             try:
-                return self._send(b"*%d\r\n%b%b" % (count, call.by_sha, packed))
+                return self._send(b"%b%b%b%b" % (head, call.by_sha, call.rest, packed), meanwhile)
             except redis.exceptions.NoScriptError:
-                return self._send_or_raise(b"*%d\r\n%b%b" % (count, call.by_text, packed))
+                return self._send_or_raise(b"%b%b%b%b" % (head, call.by_text, call.rest, packed))
             except (redis.RedisError, OSError) as exc:
-                raise self._translated_locked(exc) from exc
+                raise translated(exc, was_sent=self._was_sent) from exc
 
     def command(self, *arguments: Argument) -> Any:
         """Run one command and return its reply; raises as `run` does."""
@@ -99,27 +109,20 @@ class Link:
         try:
             return self._send(packed)
         except (redis.RedisError, OSError) as exc:
-            raise self._translated_locked(exc) from exc
+            raise translated(exc, was_sent=self._was_sent) from exc
 
-    def _translated_locked(self, exc: Exception) -> CoordinationError:
-        error = translated(exc)
-        if isinstance(error, RedisUnavailableError):
-            is_refused = isinstance(exc, (redis.ResponseError, redis.BusyLoadingError))
-            error.may_be_done = self._is_sent and not is_refused
-        return error
-
-    def _send(self, packed: bytes) -> Any:
+    def _send(self, packed: bytes, meanwhile: Callable[[], object] = _nothing) -> Any:
         try:
-            return self._send_once(packed)
+            return self._send_once(packed, meanwhile)
         except ELSEWHERE:  # it was not done
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.disconnect()
-            return self._send_once(packed)
+            return self._send_once(packed, _nothing)
 
-    def _send_once(self, packed: bytes) -> Any:
+    def _send_once(self, packed: bytes, meanwhile: Callable[[], object]) -> Any:
         connection, now = self._connection, time.monotonic()
-        self._is_sent = False
+        self._was_sent = False
         try:
             if connection is not None and now - self._used_at > IDLE_SECONDS and connection.can_read(0):
                 connection.disconnect()  # nothing is owed to us: the server has closed it meanwhile
@@ -131,8 +134,9 @@ class Link:
                 if self._check is not None:
                     self._check(connection)
                 self._connection = connection
-            self._is_sent = True
+            self._was_sent = True
             connection.send_packed_command([packed], check_health=False)
+            meanwhile()
             return connection.read_response()
         except redis.ResponseError:
             raise  # the connection is as good as it was

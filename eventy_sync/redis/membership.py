@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from eventy_sync.errors import CoordinationError, QueueIdentityError, RedisConfigurationError, StorageError
-from eventy_sync.file.identity import QueueIdentity, adopt
+from eventy_sync.file.identity import QueueIdentity, SharedName, adopt, mark_joined
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.journal import Joined, Journal, Refused
@@ -34,7 +34,7 @@ class Membership:
         self,
         *,
         root: Path,
-        queue_name: str,
+        shared_name: SharedName,
         identity: QueueIdentity,
         worker_id: UUID,
         store: StateStore,
@@ -46,7 +46,7 @@ class Membership:
         wants_all: bool,
     ) -> None:
         # fixed after construction
-        self._root, self._queue_name, self._worker_id, self._store = root, queue_name, worker_id, store
+        self._root, self._shared_name, self._worker_id, self._store = root, shared_name, worker_id, store
         self._journal, self._filling, self._workers, self._link = journal, filling, workers, link
         self._wants_all = wants_all
         self.root_id = str(identity.root_id)
@@ -63,6 +63,7 @@ class Membership:
             RedisUnavailableError: Redis cannot be had.
         """
         is_new = end.tail == 0 and self._store.remembered.get(_JOINED) is None
+        epoch_before = self._journal.epoch()
         claims.write_back()  # before: nobody may be granted them while this root is awaited
         joined = self._journal.join(
             self._identity.queue_id,
@@ -75,19 +76,27 @@ class Membership:
         )
         if isinstance(joined, Refused):
             raise QueueIdentityError(
-                f"another queue is called {self._queue_name!r} in Redis (its queue_id is {joined.detail}, this root's "
-                f"{self._identity.queue_id}): choose another name= or redis_prefix=, or another root_dir"
+                f"another queue is called {self._shared_name.name!r} in Redis (its queue_id is {joined.detail}, this "
+                f"root's {self._identity.queue_id}): choose another name= or redis_prefix=, or another root_dir"
             )
         if joined.queue_id != self._identity.queue_id:
             self._identity = adopt(self._root, joined.queue_id)
+        if self._identity.joined != self._shared_name:
+            end.rotate_locked()  # whoever has this root open without Redis looks at its identity now
+            self._identity = mark_joined(self._root, self._shared_name)
         self.roots.learn(joined.roots)
+        if self.roots.untold:
+            self._journal.forget(self.roots.untold)
         if is_new and joined.last_id and not self._wants_all:
             end.start_after_locked(joined.last_id)
         else:
             self._level(log, end, joined)
         if is_new:
             self._store.remembered.put(_JOINED, joined.queue_id.bytes)
+        if joined.epoch != epoch_before:
+            claims.write_back()  # the server may have forgotten them in between
         self.epoch = joined.epoch
+        claims.settle()
         if not self.roots.is_alone:
             self.announce(joined.epoch, end.tail)
         return joined.epoch
@@ -121,6 +130,10 @@ class Membership:
         if heard is not None:
             self.roots.learn(heard.roots)
         return heard
+
+    def is_due(self) -> bool:
+        """Return whether it is time to say again that this worker lives."""
+        return self._workers.is_due()
 
     def leave(self, epoch: bytes, tail: int) -> None:
         """Say that this worker ends, and, if it is the root's last one, that the root is closed."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from eventy_sync.errors import CoordinationError
-from eventy_sync.redis.journal import Journal, Published, Refused
+from eventy_sync.errors import CoordinationError, QueueIdentityError
+from eventy_sync.redis.journal import DivergedError, Journal, Published, Refused
 from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.resync import ResyncNeededError
@@ -48,38 +48,49 @@ class RedisNumbering:
             CoordinationError: other roots have this queue, and Redis cannot be asked or has to wait for them.
         """
         payload_fields = [each for batch in batches for each in batch.payload_fields]
-        token = self._journal.token()
-        started = time.monotonic()
-        failures = 0
-        is_unknown = False  # whether Redis has done what it was asked; asking again with the same token settles it
-        while (self._mode.value != DEGRADED or is_unknown) and time.monotonic() < started + LONGEST_SECONDS:
-            was_unknown = is_unknown
-            try:
-                epoch = self._membership.epoch or self._join(end)
-                is_unknown = True
-                reply = self._journal.publish(epoch, token, end.tail, end.last_at, payload_fields)
-                is_unknown = False
-                if isinstance(reply, Published):
-                    return self._accept(end, epoch, reply)
-                self._overcome(reply, end, started + AWAIT_SECONDS)
-            except RedisUnavailableError as exc:
-                failures += 1
-                is_unknown = was_unknown or (is_unknown and exc.may_be_done)
-                if failures > 1 or exc.is_timeout:
-                    self._degrade(exc)
-                    break
-            except ResyncNeededError as exc:
-                raise CoordinationError(f"the event was not published: {exc}") from exc
+        published, is_unknown = self._publish_to_redis(end, payload_fields)
+        if published is not None:
+            return published
         if self._membership.roots.is_alone:
             return self._local.number(end, batches)
         raise self._mode.refusal(
             "whether the event was published is unknown" if is_unknown else "the event was not published"
         )
 
+    def _publish_to_redis(self, end: LogEnd, payload_fields: Sequence[bytes]) -> tuple[tuple[int, int] | None, bool]:
+        """Return first id and time, or None if Redis cannot be had, and whether it may have published all the same."""
+        started, failures = time.monotonic(), 0
+        lost_token = b""  # of a request whose reply was lost: asking once more settles it
+        while (self._mode.value != DEGRADED or lost_token) and time.monotonic() < started + LONGEST_SECONDS:
+            token = b""
+            try:
+                epoch = self._membership.epoch or self._join(end)
+                token = self._journal.token()
+                reply = self._journal.publish(epoch, token, lost_token, end.tail, end.tail_at, payload_fields)
+                if isinstance(reply, Published):
+                    return self._accept(end, epoch, reply), False
+                self._overcome(reply, end, started + AWAIT_SECONDS)
+            except RedisUnavailableError as exc:
+                failures += 1
+                if token and exc.may_have_run:
+                    lost_token = lost_token or token
+                    self._journal.give_up_session()
+                if failures > 1 or exc.is_timeout:
+                    self._degrade(exc)
+                    break
+            except DivergedError:
+                self._membership.epoch = None
+            except ResyncNeededError as exc:
+                raise CoordinationError(f"the event was not published: {exc}") from exc
+            except QueueIdentityError as exc:
+                self._degrade(exc)
+                raise
+        return None, bool(lost_token)
+
     def _accept(self, end: LogEnd, epoch: bytes, reply: Published) -> tuple[int, int]:
         if reply.missing:
             end.extend_locked(reply.missing)
-        if reply.roots != self._membership.roots.count:
+        if reply.roots != self._membership.roots.count or self._membership.is_due():
             self._membership.announce(epoch, end.tail)  # only who knows of others knows what is safe without Redis
         if self._mode.value == REJOINING:
             self._mode.change(CONNECTED)

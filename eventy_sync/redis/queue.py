@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
+from uuid import UUID
 
-from eventy_sync.errors import InvalidArgumentError
+from eventy_sync.errors import InvalidArgumentError, QueueIdentityError
 from eventy_sync.file import AbstractFileEventQueue
 from eventy_sync.file.coordinator import Coordinator
-from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.file.identity import QueueIdentity, SharedName
 from eventy_sync.redis.coordinator import RedisCoordinator
 from eventy_sync.redis.keys import Keys
+from eventy_sync.redis.operations import KnownRoot, KnownWorker
 from eventy_sync.redis.server_address import make_pool, pool_of
 from eventy_sync.storage.state import StateStore
 
@@ -68,14 +70,61 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
         """Where Redis is, without the password."""
         return self._pool.display()
 
+    # -- looking after it ------------------------------------------------------------------------------------
+
+    def _coordinator(self) -> RedisCoordinator:
+        coordinator = self._opened().coordinator
+        assert isinstance(coordinator, RedisCoordinator)
+        return coordinator
+
+    def request_resync(self) -> None:
+        self._coordinator().request_resync()
+        super().request_resync()
+
+    def health(self) -> dict[str, Any]:
+        """See `EventQueue.health`; besides: since, other_roots, address."""
+        self._up_to_date()  # a process that only publishes would not know otherwise that Redis is gone
+        return {**super().health(), "address": self.redis_address}
+
+    def stats(self) -> dict[str, Any]:
+        """See `EventQueue.stats`; besides: events_behind, journal_length, workers (None without Redis) and roots."""
+        engine = self._up_to_date()
+        return {**super().stats(), **self._coordinator().operations.numbers(engine.log.tail())}
+
+    def roots(self) -> list[KnownRoot]:
+        """Return the other roots of this queue that may be alive, as they were last heard of."""
+        return self._coordinator().operations.roots(self._up_to_date().log.tail())
+
+    def workers(self) -> list[KnownWorker]:
+        """Return the workers of all roots.
+
+        Raises:
+            CoordinationError: Redis cannot be asked.
+        """
+        return self._coordinator().operations.workers()
+
+    def forget_root(self, root_id: UUID | str) -> bool:
+        """Take another root for gone for good, here and in Redis: nobody waits for it any more; False if unknown.
+
+        Without Redis this root alone forgets it, at once and in all its processes, and tells Redis when that is back.
+        A root that was not gone is refused when it comes back, if it has published meanwhile.
+
+        Raises:
+            InvalidArgumentError: it is this root.
+        """
+        return self._coordinator().operations.forget(str(root_id))
+
     def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:
+        shared_name = SharedName(str(self.name), self.redis_prefix)
+        if identity.joined not in (None, shared_name):
+            raise QueueIdentityError(_another_name(identity.joined, shared_name))
         pool = self._pool
         keys = Keys(self.redis_prefix, str(self.name), pool.database, is_cluster=pool.is_cluster)
         pool.serve(keys.journal)
         return RedisCoordinator(
             pool=pool,
             keys=keys,
-            queue_name=str(self.name),
+            shared_name=shared_name,
             root=Path(self.root_dir),
             identity=identity,
             store=store,
@@ -84,3 +133,12 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
             resync=self.resync,
             resync_timeout_seconds=self.resync_lock_timeout_seconds,
         )
+
+
+def _another_name(joined: SharedName | None, given: SharedName) -> str:
+    assert joined is not None
+    return (
+        f"this root belongs to the queue {joined.name!r} (redis_prefix {joined.prefix!r}) and cannot be "
+        f"{given.name!r} (redis_prefix {given.prefix!r}), too: give it name={joined.name!r} and "
+        f"redis_prefix={joined.prefix!r}, or another root_dir"
+    )

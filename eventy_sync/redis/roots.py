@@ -1,7 +1,8 @@
 """The roots of a queue: what each says of itself in Redis, and what this one remembers of the others.
 
 A root that cannot ask Redis must know whether it is alone.  So what was last heard of other roots is kept
-in the state store; one that was not heard of for a day, or was forgotten, is no more.
+in the state store; one that was not heard of for a day, or was forgotten, is no more.  A root is forgotten here
+first, so that this works without Redis, which is told when this root joins; if the root speaks again it is back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from eventy_sync.errors import StorageError
 from eventy_sync.storage.state import StateStore
 
 ROOT_EXPIRY_SECONDS = 86_400.0
-_NAME = "roots"
+_NAME, _FORGOTTEN = "roots", "forgotten_roots"
 
 
 class Root(msgspec.Struct, frozen=True):
@@ -35,6 +36,7 @@ class Root(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(dict[str, Root]).decode
+_decode_times = msgspec.json.Decoder(dict[str, float]).decode
 
 
 class Roots:
@@ -43,7 +45,9 @@ class Roots:
     def __init__(self, root_id: UUID, store: StateStore, expiry_seconds: float = ROOT_EXPIRY_SECONDS) -> None:
         self._root_id, self._store, self._expiry_seconds = str(root_id), store, expiry_seconds
         self._others: dict[str, Root] | None = None
+        self._forgotten: dict[str, float] = {}  # until when what was heard of a root does not count
         self.count = 0  # in Redis, as was last heard
+        self.untold: list[str] = []  # forgotten here, and not yet in Redis
 
     def myself(self, tail: int, *, closed: bool = False) -> bytes:
         """Return what this root says of itself."""
@@ -54,14 +58,41 @@ class Roots:
         if self._others is None:
             kept = self._store.remembered.get(_NAME)
             self._others = {} if kept is None else _decode(kept)
+            self._recall_forgotten()
         oldest = time.time() - self._expiry_seconds
         return {
-            root_id: root for root_id, root in self._others.items() if root.seen_at >= oldest and not root.forgotten
+            root_id: root
+            for root_id, root in self._others.items()
+            if root.seen_at >= oldest and not root.forgotten and not self._is_forgotten(root_id, root)
         }
+
+    def _is_forgotten(self, root_id: str, root: Root) -> bool:
+        return root.seen_at <= self._forgotten.get(root_id, 0.0)
+
+    def _recall_forgotten(self) -> None:
+        kept = self._store.remembered.get(_FORGOTTEN)
+        self._forgotten = {} if kept is None else _decode_times(kept)
+
+    def forget(self, root_id: str) -> None:
+        """Take this root for gone for good, in all processes of this root.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        known = self.others().get(root_id, Root())
+        self._recall_forgotten()
+        oldest = time.time() - self._expiry_seconds
+        forgotten = {each: until for each, until in self._forgotten.items() if until >= oldest}
+        forgotten[root_id] = max(time.time(), known.seen_at)  # its clock may be ahead of ours
+        self._store.remembered.put(_FORGOTTEN, msgspec.json.encode(forgotten))
+        self._forgotten = forgotten
 
     @property
     def is_alone(self) -> bool:
         """Whether no other root may be alive."""
+        if not self.others():
+            return True
+        self._recall_forgotten()  # another process of this root may have been told to forget them
         return not self.others()
 
     def learn(self, pairs: Iterable[bytes]) -> None:
@@ -81,6 +112,8 @@ class Roots:
             if root_id != self._root_id:
                 found[root_id] = root
         before = self.others()
+        self._recall_forgotten()
+        self.untold = [each for each, root in found.items() if not root.forgotten and self._is_forgotten(each, root)]
         self._others = {**before, **found}
         now = self.others()
         if before.keys() != now.keys() or any(before[each].closed != now[each].closed for each in before):

@@ -1,6 +1,6 @@
 """What a server says of itself: whether it is the one of before, and whether it may evict claims.
 
-Where the user may not ask (``INFO`` is not permitted), neither is known and nothing is said.
+Where one cannot ask (``INFO`` is not permitted, or not known), neither is known and nothing is said.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SameServer:
         connection.send_command("INFO", "server", check_health=False)
         try:
             found = _RUN_ID.search(connection.read_response())
-        except redis.exceptions.NoPermissionError:
+        except redis.ResponseError:  # not permitted, or a server that does not know it
             return
         before, self._run_id = self._run_id, found[1] if found else None
         if before is not None and before != self._run_id and self._forget_epoch():

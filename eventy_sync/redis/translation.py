@@ -31,6 +31,8 @@ _PERMISSIONS = "the user may not do this; docs/redis.rst lists the permissions i
 _LASTING = {
     "WRONGPASS": "the user name or password is wrong: check redis_password and redis_url",
     "NOAUTH": "the server wants a password: give redis_password, or put it into redis_url",
+    "invalid username-password": "the user name or password is wrong: check redis_password and redis_url",
+    "Authentication required": "the server wants a password: give redis_password, or put it into redis_url",
     "NOPERM": _PERMISSIONS,
     "o permissions to ": _PERMISSIONS,  # thus said of a command in a script
     "user executing the script can't": _PERMISSIONS,  # thus by Redis 7.0
@@ -49,16 +51,16 @@ _CREDENTIALS = re.compile(r"(\w+://)[^@/\s]*@")
 class RedisUnavailableError(CoordinationError):
     """Redis cannot be had at the moment.  Stays inside this package: queues turn to what they can do without.
 
-    `is_timeout` says that it was waited for already; `may_be_done` that its reply may just be lost.
+    `is_timeout` says that it was waited for already, `may_have_run` that the command was sent and its reply is lost:
+    it may have been served, or be served yet.
     """
 
-    def __init__(self, reason: str, *, is_timeout: bool = False) -> None:
+    def __init__(self, reason: str, *, is_timeout: bool = False, may_have_run: bool = False) -> None:
         super().__init__(reason)
-        self.is_timeout = is_timeout
-        self.may_be_done = True
+        self.is_timeout, self.may_have_run = is_timeout, may_have_run
 
 
-def translated(exc: Exception) -> CoordinationError:
+def translated(exc: Exception, *, was_sent: bool = False) -> CoordinationError:
     """Return our error for one of redis-py's."""
     text = _CREDENTIALS.sub(r"\1***@", str(exc)) or type(exc).__name__
     code = next((code for kind, code in _CODES if isinstance(exc, kind)), "")
@@ -71,4 +73,8 @@ def translated(exc: Exception) -> CoordinationError:
         return RedisConfigurationError(f"Redis refuses to let us in: check redis_password and redis_url ({text})")
     if isinstance(exc, redis.ResponseError) and not any(sign in text for sign in _PASSING):
         return RedisConfigurationError(f"Redis refuses: {text}")
-    return RedisUnavailableError(text, is_timeout=isinstance(exc, (redis.TimeoutError, TimeoutError)))
+    return RedisUnavailableError(
+        text,
+        is_timeout=isinstance(exc, (redis.TimeoutError, TimeoutError)),
+        may_have_run=was_sent and not isinstance(exc, (redis.ResponseError, redis.BusyLoadingError)),
+    )

@@ -473,6 +473,59 @@ def test_nested_blocks_close_with_the_last(root: Path) -> None:
         assert queue.count_events() == 160
 
 
+def test_a_block_that_begins_while_the_last_one_ends_has_an_open_queue(
+    root: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    """The thread that ends the last block closes what that one used, and not what the next one uses."""
+    queue = FileEventQueue(root, payload_type=dict)
+    queue.open()
+    closing, may_close = threading.Event(), threading.Event()
+    close = queue.close
+
+    def close_late() -> None:
+        closing.set()
+        assert may_close.wait(20)
+        close()
+
+    monkeypatch.setattr(queue, "close", close_late)
+    thread = threading.Thread(target=lambda: queue.__enter__().__exit__(None, None, None))
+    thread.start()
+    wait_until(lambda: closing.is_set() or not thread.is_alive())
+    with queue:
+        may_close.set()
+        thread.join()
+        assert queue.publish({}).id == 1
+
+
+def test_who_publishes_while_the_queue_is_closed_is_told_so(root: Path) -> None:
+    """Either the event is there, or the error says that the queue is closed."""
+    for _ in range(10):
+        queue = FileEventQueue(root, payload_type=dict, durability="os")
+        queue.open()
+        published: list[int] = []
+        failures: list[BaseException] = []
+        begun = threading.Event()
+
+        def publish(queue: Any, published: list[int], failures: list[BaseException], begun: threading.Event) -> None:
+            try:
+                while True:
+                    published.append(queue.publish({}).id)
+                    begun.set()
+            except BaseException as exc:
+                failures.append(exc)
+
+        threads = [threading.Thread(target=publish, args=(queue, published, failures, begun)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        assert begun.wait(20)
+        queue.close()
+        for thread in threads:
+            thread.join()
+        assert [type(failure) for failure in failures] == [QueueClosedError] * 3
+        with queue:
+            assert queue.batch_get_events(published).count(None) == 0
+
+
 def test_reset_forgets_all_but_the_ids(queue: FileEventQueue[Any]) -> None:
     """After reset the queue is empty; ids and tokens go on."""
     queue.publish_many([{}] * 3)

@@ -14,14 +14,22 @@ if ARGV[3] == '1' then
 end
 local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 local journaled = newest and tonumber(string.match(newest[1], '^%d+')) or nil
-local last = tonumber(redis.call('GET', KEYS[1]) or '1') - 1
-local id = tonumber(ARGV[4])
+local last = tonumber(redis.call('GET', KEYS[1]) or '1') - 1  -- given out last
+local id, last_at = tonumber(ARGV[4]), nil
 for index = 5, #ARGV, 2 do
     if id <= last and (not journaled or id == journaled + 1) then
         redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], string.format('%d-0', id), 'a', ARGV[index], 'f', ARGV[index + 1])
         journaled = id
+        last_at = ARGV[index]
     end
     id = id + 1
 end
-redis.call('HSET', KEYS[3], 'journaled', string.format('%d', journaled or 0))
+if last_at then
+    redis.call('HSET', KEYS[3], 'last_at', last_at)
+end
+if journaled == last then
+    redis.call('HDEL', KEYS[3], 'unfilled')
+else
+    redis.call('HSET', KEYS[3], 'unfilled', 1)
+end
 return journaled or 0

@@ -8,7 +8,8 @@
 -- ARGV[1] queue_id   ARGV[2] root_id   ARGV[3] the root's tail   ARGV[4] what to keep of the root in `roots`
 -- ARGV[5] an epoch to use if a new one is needed   ARGV[6] the server's run id, or ""
 -- ARGV[7] the root's last fencing token   ARGV[8] 1: the root is empty and takes any queue_id
--- ARGV[9..] other roots that this one remembers and that may be alive
+-- ARGV[9] sessions whose requests must not be served any more, "" if none
+-- ARGV[10..] other roots that this one remembers and that may be alive
 --
 -- Returns {"ok", queue_id, epoch, last id given out, last id in the journal, roots} or {"foreign", queue_id}.
 
@@ -30,8 +31,9 @@ local epoch = redis.call('HGET', KEYS[3], 'epoch')
 if not epoch or not next_id or restarted or tail > last or journaled > last then
     epoch = ARGV[5]
     redis.call('HSET', KEYS[3], 'epoch', epoch, 'run_id', ARGV[6])
+    redis.call('HDEL', KEYS[3], 'void')  -- no request of an epoch that is over is served
     local known = redis.call('HKEYS', KEYS[5])
-    for index = 9, #ARGV do
+    for index = 10, #ARGV do
         known[#known + 1] = ARGV[index]
     end
     for _, other in ipairs(known) do
@@ -41,13 +43,21 @@ if not epoch or not next_id or restarted or tail > last or journaled > last then
         end
     end
 end
+if ARGV[9] ~= '' then
+    local void = redis.call('HGET', KEYS[3], 'void') or ''
+    redis.call('HSET', KEYS[3], 'void', string.sub(void .. ' ' .. ARGV[9], -2000))
+end
 redis.call('SREM', KEYS[4], root)
 redis.call('HSET', KEYS[5], root, ARGV[4])
 last = math.max(last, tail, journaled)
 redis.call('SET', KEYS[1], string.format('%d', last + 1))
 local token = math.max(tonumber(redis.call('HGET', KEYS[3], 'token') or '0'), tonumber(ARGV[7]))
-redis.call('HSET', KEYS[3], 'token', string.format('%d', token), 'journaled', string.format('%d', journaled),
-    'roots', redis.call('HLEN', KEYS[5]))
+redis.call('HSET', KEYS[3], 'token', string.format('%d', token), 'roots', redis.call('HLEN', KEYS[5]))
+if journaled < last then
+    redis.call('HSET', KEYS[3], 'unfilled', 1)
+else
+    redis.call('HDEL', KEYS[3], 'unfilled')
+end
 if redis.call('SCARD', KEYS[4]) > 0 then
     redis.call('HSET', KEYS[3], 'awaiting', 1)
 else

@@ -1,56 +1,86 @@
 -- Give out ids for a batch, journal it, and wake everybody up: one round trip, all or nothing.
 --
 -- KEYS[1] next_event_id   the next id to give out
--- KEYS[2] journal         stream of recent events, contiguous, ends at `journaled`
--- KEYS[3] meta            hash: epoch, last_at, journaled, awaiting, roots, last:<root_id>
+-- KEYS[2] journal         stream of recent events, contiguous, ends before `next_event_id` unless `unfilled`
+-- KEYS[3] meta            hash: epoch, last_at, roots, awaiting, unfilled, void, last:<root_id>
 --
--- ARGV[1] root_id   ARGV[2] journal length   ARGV[3] channel   ARGV[4] the wake-up message up to its last id
--- ARGV[5] how many missing entries may be returned   ARGV[6] field of the root's last request in meta
--- ARGV[7] epoch   ARGV[8] request token   ARGV[9] the root's tail   ARGV[10] its last time
--- ARGV[11..] payload fields, one for each event
+-- ARGV[1] journal length   ARGV[2] channel   ARGV[3] the wake-up message up to its last id
+-- ARGV[4] how many missing entries may be returned   ARGV[5] field of the root's last request in meta
+-- ARGV[6] epoch   ARGV[7] request token, its first 8 characters the session   ARGV[8] the root's tail
+-- ARGV[9] the time of the root's last event, "0" if it is not known
+-- ARGV[10] token of the same request whose reply was lost, or ""   ARGV[11..] payload fields, one for each event
 --
--- Returns {first id, time, roots known, missing entries}, or {"rejoin"}, {"awaiting"}, {"behind"}.
+-- Returns "<first id> <time> <roots known>", or that and the entries which the root is missing, or "rejoin",
+-- "awaiting", "behind".
 
-local meta = redis.call('HMGET', KEYS[3], 'epoch', 'last_at', 'journaled', 'awaiting', 'roots', ARGV[6])
-local tail, last = tonumber(ARGV[9]), tonumber(meta[3] or '0')
-if meta[1] ~= ARGV[7] or tail > last then
-    return {'rejoin'}
+local meta = redis.call('HMGET', KEYS[3], 'epoch', 'last_at', 'roots', 'awaiting', 'unfilled', 'void')
+local last_at, void = meta[2], meta[6]
+if meta[1] ~= ARGV[6] or meta[5] or (void and string.find(void, string.sub(ARGV[7], 1, 8), 1, true)) then
+    return 'rejoin'
 end
-local first, at = last + 1, nil
-local done = meta[6]
-if done and string.sub(done, 1, #ARGV[8]) == ARGV[8] then  -- its reply was lost: the same ids again
-    local done_first, done_at = string.match(done, ' (%d+) (%d+)$')
-    first, at = tonumber(done_first), done_at
-elseif meta[4] then
-    return {'awaiting'}
+local told, first
+if ARGV[10] ~= '' then
+    redis.call('HSET', KEYS[3], 'void', string.sub((void or '') .. ' ' .. string.sub(ARGV[10], 1, 8), -2000))
+    local done = redis.call('HGET', KEYS[3], ARGV[5])
+    if done and string.sub(done, 1, #ARGV[10] + 1) == ARGV[10] .. ' ' then
+        told = string.sub(done, #ARGV[10] + 2)
+        first = tonumber(string.match(told, '^%d+'))
+    end
 end
-local missing = {}
-if first > tail + 1 then
+local given, tail = #ARGV - 10, tonumber(ARGV[8])
+if not told then
+    if meta[4] then
+        return 'awaiting'
+    end
+    first = redis.call('INCRBY', KEYS[1], given) - given
+end
+
+-- From here on a refusal takes back what was given.
+local function refuse(reason)
+    if not told then
+        redis.call('DECRBY', KEYS[1], given)
+    end
+    return reason
+end
+
+local missing
+if first == tail + 1 then
+    if last_at and ARGV[9] ~= last_at and ARGV[9] ~= '0' and not told then
+        return refuse('rejoin')  -- the root's last event is not the queue's
+    end
+elseif first > tail then
     local count = first - 1 - tail
-    if count > tonumber(ARGV[5]) then
-        return {'behind'}
+    if count > tonumber(ARGV[4]) then
+        return refuse('behind')
     end
-    missing = redis.call('XRANGE', KEYS[2], string.format('%d-0', tail + 1), string.format('%d-0', first - 1))
+    missing = redis.call('XRANGE', KEYS[2], string.format('%d-0', math.max(tail, 1)), string.format('%d-0', first - 1))
+    if #missing > count then
+        if ARGV[9] ~= '0' and missing[1][2][2] ~= ARGV[9] then
+            return refuse('rejoin')
+        end
+        table.remove(missing, 1)
+    end
     if #missing ~= count then
-        return {'behind'}
+        return refuse('behind')
     end
+elseif not told then
+    return refuse('rejoin')  -- the counter is behind the root: it was lost
 end
-if at then
-    return {first, at, meta[5], missing}
+
+if not told then
+    local time = redis.call('TIME')
+    local at = time[1] * 1000000 + time[2]
+    at = string.format('%.0f', math.max(at, tonumber(last_at or ARGV[9])))
+    local id = string.format('%d', first)
+    told = id .. ' ' .. at
+    for index = 11, #ARGV do
+        if index > 11 then
+            id = string.format('%d', first + index - 11)
+        end
+        redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], id .. '-0', 'a', at, 'f', ARGV[index])
+    end
+    redis.call('HSET', KEYS[3], 'last_at', at, ARGV[5], ARGV[7] .. ' ' .. told)
+    redis.call('PUBLISH', ARGV[2], ARGV[3] .. id .. '}')
 end
-local given = #ARGV - 10
-local next_id = redis.call('INCRBY', KEYS[1], given)
-if next_id ~= first + given then  -- the counter was lost, or the journal's end: joining brings them in line
-    redis.call('DECRBY', KEYS[1], given)
-    return {'rejoin'}
-end
-local time = redis.call('TIME')
-at = string.format('%.0f', math.max(time[1] * 1000000 + time[2], tonumber(meta[2] or '0'), tonumber(ARGV[10])))
-local id = last
-for index = 11, #ARGV do
-    id = id + 1
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], string.format('%d-0', id), 'a', at, 'f', ARGV[index])
-end
-redis.call('HSET', KEYS[3], 'last_at', at, 'journaled', id, ARGV[6], ARGV[8] .. ' ' .. first .. ' ' .. at)
-redis.call('PUBLISH', ARGV[3], ARGV[4] .. id .. '}')
-return {first, at, meta[5], missing}
+told = told .. ' ' .. (meta[3] or '0')
+return missing and {told, missing} or told

@@ -47,6 +47,7 @@ class EventLog:
         retention: Retention | None = None,
         clock: Callable[[], int] = now_microseconds,
         numbering: Numbering | None = None,
+        on_segment: Callable[[], object] = lambda: None,
     ) -> None:
         self.directory = root / EVENTS_DIRECTORY
         self._retention, self._clock = retention, clock
@@ -64,6 +65,7 @@ class EventLog:
             segment_bytes=segment_bytes,
             numbering=numbering or LocalNumbering(clock),
             on_rotate=self._drop_expired_after_rotation_locked,
+            on_segment=on_segment,
         )
         self._group_commit = GroupCommit(self._writer.commit)
 
@@ -153,7 +155,6 @@ class EventLog:
             self._writer.close()
         finally:
             self._tail.close()
-            self._lock.close()
 
     def abandon(self) -> None:
         """Close the descriptors without taking a lock: for a child after a fork."""

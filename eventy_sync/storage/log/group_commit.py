@@ -1,8 +1,11 @@
 """Group commit: threads that append at the same time are written as one.
 
-Each thread queues its batch up and then asks for the leader's lock.  Whoever gets it commits all that
-waits; the others find, when their turn comes, that theirs is done.  A thread that is alone pays for
-one uncontended lock.
+Each thread queues its batch up.  Whoever finds nobody leading leads: it commits all that waits, says so to
+those it has written for, and wakes the first of those who came meanwhile, who leads next.  A thread that is
+alone pays for one uncontended lock.
+
+Every step is a single operation of a bare lock or a deque, so that an exception from a signal's handler
+can come anywhere; should it come just before somebody is woken, they look by themselves soon after.
 """
 
 from __future__ import annotations
@@ -10,14 +13,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from eventy_sync.errors import EventyError, StorageError
+
+LONGEST_SLEEP_SECONDS = 0.05
 
 
 class Batch:
     """What one caller appends: the payload fields of its records.  Its ids run on from `first_id`."""
 
-    __slots__ = ("at", "done", "error", "first_id", "payload_fields")
+    __slots__ = ("at", "done", "error", "first_id", "payload_fields", "turn")
 
     def __init__(self, payload_fields: Sequence[bytes]) -> None:
         self.payload_fields = payload_fields
@@ -25,6 +31,22 @@ class Batch:
         self.at = 0
         self.done = False
         self.error: BaseException | None = None
+        self.turn: threading.Lock | None = None  # held by its owner, who sleeps on it; released to wake it
+
+    def sleep(self) -> None:
+        """Wait to be woken, and not at all the first time: somebody may have looked before there was a `turn`."""
+        if self.turn is None:
+            turn = threading.Lock()
+            turn.acquire()
+            self.turn = turn
+        else:
+            self.turn.acquire(timeout=LONGEST_SLEEP_SECONDS)
+
+    def wake(self) -> None:
+        """Let its owner look again."""
+        if self.turn is not None and self.turn.locked():
+            with suppress(RuntimeError):  # somebody else woke it at the same moment
+                self.turn.release()
 
 
 class GroupCommit:
@@ -45,13 +67,18 @@ class GroupCommit:
             EventyError: it was not; another thread may have led, so each caller gets an error of its own.
         """
         self._waiting.append(batch)
-        with self._leader:
-            if not batch.done:
-                self._lead()
+        while not batch.done:
+            if self._leader.locked():
+                batch.sleep()
+                continue
+            with self._leader:
+                written = [] if batch.done else self._lead()
+            if len(written) > 1 or self._waiting:
+                self._wake_others(written)
         if batch.error is not None:
             raise type(batch.error)(*batch.error.args) from batch.error
 
-    def _lead(self) -> None:
+    def _lead(self) -> list[Batch]:
         waiting = self._waiting
         batches = [waiting.popleft() for _ in range(len(waiting))]
         error: BaseException | None = StorageError("the write was interrupted: whether it reached the log is unknown")
@@ -63,3 +90,11 @@ class GroupCommit:
         finally:  # also when a signal's handler raised: nobody may wait for ever, or believe it written
             for batch in batches:
                 batch.done, batch.error = True, error
+        return batches
+
+    def _wake_others(self, written: Sequence[Batch]) -> None:
+        """Wake those who are done, and the first who is not: it leads next."""
+        for batch in written:
+            batch.wake()
+        with suppress(IndexError):
+            self._waiting[0].wake()

@@ -18,6 +18,7 @@ from types import TracebackType
 
 from filelock import lock_descriptor, unlock_descriptor
 
+from eventy_sync.errors import QueueClosedError
 from eventy_sync.storage.files import open_file, storage_errors
 
 POLL_SECONDS = 0.0002
@@ -33,6 +34,8 @@ class AppendLock:
         self._fd = open_file(path, os.O_RDWR | os.O_CREAT)
 
     def __enter__(self) -> None:
+        if self._fd < 0:
+            raise QueueClosedError("the queue was closed meanwhile; nothing was written")
         try:
             if not lock_descriptor(self._fd, blocking=False):
                 lock_descriptor(self._fd, poll_interval=POLL_SECONDS)
@@ -43,8 +46,15 @@ class AppendLock:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        unlock_descriptor(self._fd)
+        if self._fd >= 0:  # closed inside: that has unlocked it
+            unlock_descriptor(self._fd)
 
     def close(self) -> None:
-        """Give the descriptor back; the file stays, for it must never be deleted."""
-        os.close(self._fd)
+        """Give the descriptor back; the file stays, for it must never be deleted.
+
+        Called inside both locks, so that whoever waits does not lock a number that may be another file's by then; but
+        not in the child of a fork, where no other thread is left.
+        """
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -30,10 +30,15 @@ class Entry(NamedTuple):
 
 
 class LogEnd(Protocol):
-    """The end of a log whose append lock is held.  `tail` is its last id, `last_at` that event's time."""
+    """The end of a log whose append lock is held.
+
+    `tail` is its last id, `last_at` the time before which nothing more is written here; `tail_at` is the last
+    event's own time, or 0 where that is not known: it is lost, or in a segment before.
+    """
 
     tail: int
     last_at: int
+    tail_at: int
 
     def extend_locked(self, entries: Sequence[Entry]) -> None:
         """Append records that follow the tail; those that are here already are passed over."""
@@ -44,12 +49,17 @@ class LogEnd(Protocol):
     def start_after_locked(self, last_id: int) -> None:
         """Let a log that is empty begin behind this id."""
 
+    def rotate_locked(self) -> None:
+        """Go on in a new segment, unless this one is empty."""
+
 
 class Numbering(Protocol):
     """Gives out ids."""
 
     def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
         """Return the id of the first record of these batches, of which the others run on, and their time.
+
+        An id that is not behind `end.tail` means that they are in the log already, with what was appended meanwhile.
 
         Raises:
             CoordinationError: ids cannot be had now; nothing is written then.

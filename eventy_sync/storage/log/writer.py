@@ -44,11 +44,12 @@ class LogWriter:
         segment_bytes: int,
         numbering: Numbering,
         on_rotate: Callable[[], object] = lambda: None,
+        on_segment: Callable[[], object] = lambda: None,
     ) -> None:
         # fixed after construction
         self._directory, self._catalog, self._lock = directory, catalog, lock
         self._durability, self._segment_bytes = durability, segment_bytes
-        self._numbering, self._on_rotate = numbering, on_rotate
+        self._numbering, self._on_rotate, self._on_segment = numbering, on_rotate, on_segment
         self._interval_sync = IntervalSync(f"eventy-{directory.parent.name}-sync", self._sync_now)
         # guarded by the append lock
         self._fd = -1
@@ -57,6 +58,7 @@ class LogWriter:
         self._size = 0  # up to here the file is known
         self.tail = 0
         self.last_at = 0
+        self.tail_at = 0
         self._sealed = False
         self._poison: str | None = None
 
@@ -78,7 +80,8 @@ class LogWriter:
                 else:
                     lines += build_all(next_id, at, batch.payload_fields)
                 next_id += len(batch.payload_fields)
-            self._append_locked(lines, next_id - 1, at, at)
+            if next_id - 1 > self.tail:  # else numbering found them in the log: they came in while it asked
+                self._append_locked(lines, next_id - 1, at, at)
         self._owe_sync()
 
     @contextmanager
@@ -115,6 +118,7 @@ class LogWriter:
         """
         line = build(self.tail + 1, self.last_at, gap_fields(last_id))
         self._append_locked([line], last_id, self.last_at, self.last_at)
+        self.tail_at = 0
 
     def start_after_locked(self, last_id: int) -> None:
         """Let a log that is empty begin behind this id: its next event has the id that follows.
@@ -137,7 +141,7 @@ class LogWriter:
             self._make_room_locked()
         data = b"".join(lines)
         self._write_locked(data, len(lines))
-        self.tail, self.last_at = last_id, last_at
+        self.tail, self.last_at, self.tail_at = last_id, last_at, last_at
         self._size += len(data)  # last: who is interrupted before it learns the end anew
         if self._durability == "fsync":
             self._sync_locked()
@@ -150,11 +154,15 @@ class LogWriter:
         """Seal the active segment, unless it is empty, and go on in a new one."""
         with self._lock.threads, self._lock:
             self._catch_up_locked()
-            if self.tail >= self._first_id:
-                self._rotate_locked()
+            self.rotate_locked()
+
+    def rotate_locked(self) -> None:
+        """Do what `rotate` does: every process that appends opens the new segment before it appends again."""
+        if self.tail >= self._first_id:
+            self._rotate_locked()
 
     def close(self) -> None:
-        """Sync what an interval still owes and close the segment.
+        """Sync what an interval still owes, close the segment and give the lock back for good.
 
         Raises:
             StorageError: that last sync failed.
@@ -166,6 +174,7 @@ class LogWriter:
                     self._sync_locked()
             finally:
                 self._close_segment()
+                self._lock.close()  # before it is let go: whoever waits must not open the segment again
 
     def abandon(self) -> None:
         """Close the descriptor without locks or syncs: for a child after a fork, where it is the parent's."""
@@ -209,7 +218,9 @@ class LogWriter:
             ) from exc
         self._close_segment()
         self._fd, self._path, self._first_id = fd, path, first_id
-        self._size, self.tail, self.last_at, self._sealed = 0, first_id - 1, 0, False
+        self._size, self.tail, self._sealed = 0, first_id - 1, False
+        self.last_at = self.tail_at = 0
+        self._on_segment()
         if create:
             self._catalog.refresh()
         if self._durability != "os":  # whoever made it may have died before its name was on disk
@@ -226,6 +237,7 @@ class LogWriter:
         self._sealed = end.sealed
         if end.last is not None:
             self.tail, self.last_at = end.last.last_id, end.last.at
+            self.tail_at = 0 if end.last.gap else end.last.at
         if not end.sealed and end.position < size:
             self._cut_torn_locked(end.position, size)
             size = end.position

@@ -7,7 +7,9 @@ come from one counter that only grows, whatever is deleted.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,6 +27,7 @@ MAX_CLAIM_ID_CHARACTERS = 500
 MAX_CLAIM_DATA_BYTES = 65_536
 MAX_TTL_SECONDS = 10 * 365 * 86_400.0
 
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _COLUMNS = "id, worker_id, token, data, created_at, expires_at"
 _KIND = "claims"
 # After a reboot the boot clock says nothing, so the wall clock decides.
@@ -41,7 +44,7 @@ def check_claim_id(claim_id: str) -> str:
         raise InvalidArgumentError(f"a claim id is a text, not {type(claim_id).__name__}")
     if not 1 <= len(claim_id) <= MAX_CLAIM_ID_CHARACTERS:
         raise InvalidArgumentError(f"a claim id has 1 to {MAX_CLAIM_ID_CHARACTERS} characters, not {len(claim_id)}")
-    if any(ord(each) < 32 or 0x7F <= ord(each) < 0xA0 or 0xD800 <= ord(each) < 0xE000 for each in claim_id):
+    if _FORBIDDEN.search(claim_id):
         raise InvalidArgumentError(f"a claim id holds no control characters or lone surrogates: {claim_id!r:.100}")
     return claim_id
 
@@ -66,10 +69,8 @@ class ClaimTable:
     def __init__(self, connection: Connection, clocks: Callable[[], Now] = read_clocks) -> None:
         self._connection, self._clocks = connection, clocks
 
-    def create(
-        self, claim_id: str, worker_id: UUID, data: Any, ttl_seconds: float, least_token: int = 0
-    ) -> Claim | None:
-        """Grant the claim under the next token, `least_token` at least, or return None because somebody holds it."""
+    def create(self, claim_id: str, worker_id: UUID, data: Any, ttl_seconds: float) -> Claim | None:
+        """Grant the claim under the next token, or return None because somebody holds it."""
         check_claim_id(claim_id)
         check_ttl(ttl_seconds)
         text = encode_data(data)
@@ -77,7 +78,7 @@ class ClaimTable:
             now = self._clocks()
             if database.execute(f"SELECT 1 FROM claims WHERE id = ? AND {_LIVE}", (claim_id, *_live(now))).fetchone():
                 return None
-            database.execute("UPDATE counters SET value = MAX(value + 1, ?) WHERE name = 'token'", (least_token,))
+            database.execute("UPDATE counters SET value = value + 1 WHERE name = 'token'")
             token = database.execute("SELECT value FROM counters WHERE name = 'token'").fetchone()[0]
             expires_at = now.wall + int(ttl_seconds * 1_000_000)
             row = (claim_id, worker_id.bytes, token, text, now.wall, expires_at)
@@ -87,6 +88,14 @@ class ClaimTable:
                 (*row, now.boot_id, now.boot_seconds, now.boot_seconds + ttl_seconds),
             )
         return _from_row(row)
+
+    def renumber(self, claim: Claim, token: int) -> Claim:
+        """Let a claim that was just granted have a later token, which was given out elsewhere; return it so."""
+        with self._connection.transaction() as database:
+            database.execute("UPDATE counters SET value = MAX(value, ?) WHERE name = 'token'", (token,))
+            statement = "UPDATE claims SET token = ? WHERE id = ? AND worker_id = ? AND token = ?"
+            database.execute(statement, (token, claim.id, claim.worker_id.bytes, claim.token))
+        return replace(claim, token=token)
 
     def renew(self, claim_id: str, worker_id: UUID, token: int, ttl_seconds: float) -> Claim | None:
         """Let the claim last so long from now, or return None because it is not held under this token."""
@@ -135,6 +144,14 @@ class ClaimTable:
         live = _live(self._clocks())
         found = [self._connection.rows(statement, (check_claim_id(each), *live)) for each in claim_ids]
         return [_from_row(rows[0]) if rows else None for rows in found]
+
+    def held(self) -> list[tuple[Claim, float]]:
+        """Return all claims that are held, and the seconds each has left by a clock that cannot be set."""
+        now = self._clocks()
+        left = "CASE WHEN boot_id = ? AND created_boot <= ? THEN expires_boot - ? ELSE (expires_at - ?) / 1e6 END"
+        statement = f"SELECT {_COLUMNS}, {left} FROM claims WHERE {_LIVE} ORDER BY id"
+        rows = self._connection.rows(statement, (*_live(now), *_live(now)))
+        return [(_from_row(row[:-1]), row[-1]) for row in rows]
 
     def search(
         self,

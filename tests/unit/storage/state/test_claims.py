@@ -147,13 +147,17 @@ def test_tokens_grow_whatever_happens_in_between(tmp_path: Path, clocks: Clocks)
     assert tokens == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_least_token_is_respected(claims: ClaimTable) -> None:
-    """A coordinator may know of greater ones."""
-    claim = claims.create("x", ANN, None, 10, least_token=100)
+def test_a_claim_can_get_a_later_token(claims: ClaimTable) -> None:
+    """It is held under that one alone, and tokens go on behind it."""
+    claim = claims.create("x", ANN, None, 10)
     assert claim is not None
-    assert claim.token == 100
-    assert take(claims, "y", ANN) == 101
-    assert claims.last_token() == 101
+    later = claims.renumber(claim, 100)
+    assert later.token == claims.get("x").token == 100
+    assert not claims.release("x", ANN, claim.token)
+    assert claims.release("x", ANN, 100)
+    again = claims.create("x", ANN, None, 10)
+    assert again is not None
+    assert again.token == 101
 
 
 def test_expired_claims_are_cleaned_up(claims: ClaimTable, clocks: Clocks) -> None:

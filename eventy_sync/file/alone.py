@@ -1,0 +1,101 @@
+"""A root without a server: alone with its ids and claims, unless it has joined other roots.
+
+An event that is numbered here then would have an id that another root gives to another event; a claim that is
+granted here would have another holder there.  So both are refused, and the error names the way out; reading goes
+on.  A root that joins while others have it open as a file queue is noticed, too: before the next event, because
+joining starts a new segment, and before the next claim, because ``queue.json`` is another file then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+from uuid import UUID
+
+from eventy_sync.errors import CoordinationError, StorageError
+from eventy_sync.file.identity import IDENTITY_FILE, QueueIdentity, read_identity
+from eventy_sync.models import Claim
+from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
+from eventy_sync.storage.state import ClaimTable
+
+
+class Alone:
+    """Whether a root is alone.  Thread safe."""
+
+    def __init__(self, root: Path, identity: QueueIdentity) -> None:
+        self._root, self.joined = root, identity.joined
+        self._looked_at: tuple[int, int] | None = None
+
+    def look(self) -> None:
+        """Learn whether the root has joined others meanwhile."""
+        try:
+            self.joined = read_identity(self._root).joined
+        except StorageError:
+            return  # taken away or damaged: whoever appends or opens next says so
+
+    def look_if_changed(self) -> None:
+        """Do so only if ``queue.json`` is another file now."""
+        try:
+            status = os.stat(self._root / IDENTITY_FILE)
+        except OSError:
+            return
+        if (found := (status.st_ino, status.st_mtime_ns)) != self._looked_at:
+            self.look()
+            self._looked_at = found
+
+    def why_not(self, what: str) -> str | None:
+        """Return why this was not done, and the way out; None if it may be done."""
+        if (joined := self.joined) is None:
+            return None
+        prefix = "" if joined.prefix == "eventy" else f", redis_prefix={joined.prefix!r}"
+        return (
+            f"{what}: this root belongs to the queue {joined.name!r} that Redis coordinates, and going on without it "
+            f"would break the common order; open it as RedisFileEventQueue(…, name={joined.name!r}{prefix}, "
+            "redis_url=…), on the command line with --redis-url or EVENTY_REDIS_URL"
+        )
+
+
+class NumberingAlone:
+    """A `Numbering`: ids from the log's own tail, as long as the root is alone.
+
+    `number` is replaced rather than asking each time: publishing costs nothing more.
+    """
+
+    def __init__(self, alone: Alone) -> None:
+        self._alone = alone
+        self.number: Callable[[LogEnd, Sequence[Batch]], tuple[int, int]] = LocalNumbering().number
+
+    def look_again(self) -> None:
+        """Learn whether the root has joined others; called whenever a segment is opened for appending."""
+        self._alone.look()
+        if self._alone.joined is not None:
+            self.number = self._refuse
+
+    def _refuse(self, end: LogEnd, batches: Sequence[Batch]) -> NoReturn:
+        _refuse(self._alone, "the event was not published")
+
+
+class ClaimsAlone:
+    """A `ClaimAuthority`: the root's own claims, none granted once it has joined others."""
+
+    def __init__(self, alone: Alone, table: ClaimTable) -> None:
+        self._alone, self._table = alone, table
+        self.renew, self.release, self.clear = table.renew, table.release, table.clear
+        self.get, self.batch_get, self.search, self.count = table.get, table.batch_get, table.search, table.count
+
+    def create(self, claim_id: str, worker_id: UUID, data: Any, ttl_seconds: float) -> Claim | None:
+        """See `ClaimAuthority.create`.
+
+        Raises:
+            CoordinationError: the root has joined others.
+        """
+        self._alone.look_if_changed()
+        if self._alone.joined is not None:
+            _refuse(self._alone, "the claim was not taken")
+        return self._table.create(claim_id, worker_id, data, ttl_seconds)
+
+
+def _refuse(alone: Alone, what: str) -> NoReturn:
+    raise CoordinationError(str(alone.why_not(what)))

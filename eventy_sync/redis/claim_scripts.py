@@ -1,0 +1,89 @@
+"""What is asked of Redis about one claim: a script each, with the claim's keys, record and message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import msgspec
+
+from eventy_sync.models import Claim
+from eventy_sync.redis import claim_records
+from eventy_sync.redis.keys import Keys
+from eventy_sync.redis.link import Argument, Link, Script
+from eventy_sync.redis.sessions import Sessions
+
+HELD = 0
+NOT_NOW = -1
+"""The epoch is over, or other roots have not yet said which claims they hold: join anew and ask again."""
+
+_CLAIM, _RENEW, _RESTORE = Script("claim"), Script("renew"), Script("restore")
+
+
+class ClaimScripts:
+    """Thread safe.  All methods raise RedisUnavailableError where Redis cannot be had."""
+
+    def __init__(self, keys: Keys, link: Link, sessions: Sessions, root_id: UUID, epoch: Callable[[], bytes]) -> None:
+        # fixed after construction
+        self._keys, self._link, self._sessions, self._root_id, self._epoch = keys, link, sessions, root_id, epoch
+        self._session = sessions.begin()
+
+    def take(
+        self,
+        claim_id: str,
+        worker_id: UUID,
+        data: str,
+        ttl_seconds: float,
+        last_token: int,
+        meanwhile: Callable[[], object],
+    ) -> int:
+        """Return the token of the claim taken, `HELD` or `NOT_NOW`; `data` is JSON, tokens go on from `last_token`."""
+        record = claim_records.without_token(worker_id, data, ttl_seconds)
+        message = self._message("add_claim", claim_id, worker_id)
+        arguments: list[Argument] = [self._epoch(), self._session, claim_id, _milliseconds(ttl_seconds), record]
+        arguments += [last_token, self._keys.channel, f'{message},"token":']
+        return int(self._link.run(_CLAIM, self._names(claim_id), arguments, meanwhile))
+
+    def prolong(self, claim: Claim, ttl_seconds: float) -> int:
+        """Let it last so long from now; return 1, `HELD` when it is not held under its token, or `NOT_NOW`."""
+        record = claim_records.encode(claim, ttl_seconds)
+        return self._change(claim.id, claim.worker_id, claim.token, _milliseconds(ttl_seconds), record)
+
+    def free(self, claim_id: str, worker_id: UUID, token: int) -> int:
+        """Free it; return as `prolong` does."""
+        return self._change(claim_id, worker_id, token, 0, b"")
+
+    def _change(self, claim_id: str, worker_id: UUID, token: int, milliseconds: int, record: bytes) -> int:
+        message = f'{self._message("remove_claim", claim_id, worker_id)},"token":{token}}}'
+        arguments: list[Argument] = [self._epoch(), claim_id, str(worker_id), token, milliseconds, record]
+        return int(self._link.run(_RENEW, self._names(claim_id), [*arguments, self._keys.channel, message]))
+
+    def restore(self, held: Sequence[tuple[Claim, float]]) -> list[Claim]:
+        """Put claims back that the server has lost or never had, with the seconds each has left.
+
+        Returns those that another worker holds.
+        """
+        keys = self._keys
+        names = [keys.claims, keys.claim_ids, *(keys.claim(claim.id) for claim, _ in held)]
+        arguments: list[Argument] = []
+        for claim, remaining_seconds in held:
+            record = claim_records.encode(claim, remaining_seconds)
+            arguments += [claim.id, str(claim.worker_id), _milliseconds(remaining_seconds), record]
+        return [held[number - 1][0] for number in self._link.run(_RESTORE, names, arguments)]
+
+    def give_up_session(self) -> None:
+        """A reply was lost: let the request not be served late, once this root has joined anew."""
+        self._sessions.give_up(self._session)
+        self._session = self._sessions.begin()
+
+    def _names(self, claim_id: str) -> tuple[str, str, str, str]:
+        keys = self._keys
+        return keys.claim(claim_id), keys.meta, keys.claims, keys.claim_ids
+
+    def _message(self, kind: str, claim_id: str, worker_id: UUID) -> str:
+        name = msgspec.json.encode(claim_id).decode()
+        return f'{{"type":"{kind}","worker_id":"{worker_id}","root_id":"{self._root_id}","claim_id":{name}'
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
