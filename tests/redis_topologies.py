@@ -87,15 +87,14 @@ class SlotMove:
         self._target.command("CLUSTER", "SETSLOT", self._slot, "IMPORTING", self._source.id)
         self._source.command("CLUSTER", "SETSLOT", self._slot, "MIGRATING", self._target.id)
 
-    def move_keys(self, count: int) -> None:
-        """Move at most so many keys."""
-        keys = self._source.command("CLUSTER", "GETKEYSINSLOT", self._slot, count)
-        if keys:
-            self._source.command("MIGRATE", "127.0.0.1", self._target.port, "", 0, 5000, "KEYS", *keys)
+    def move(self, *keys: str) -> None:
+        """Move these keys."""
+        self._source.command("MIGRATE", "127.0.0.1", self._target.port, "", 0, 5000, "KEYS", *keys)
 
     def finish(self) -> None:
         """Move what is left and make the target the slot's owner."""
-        self.move_keys(10_000)
+        if keys := self._source.command("CLUSTER", "GETKEYSINSLOT", self._slot, 10_000):
+            self.move(*keys)
         for node in (self._target, self._source):
             node.command("CLUSTER", "SETSLOT", self._slot, "NODE", self._target.id)
 

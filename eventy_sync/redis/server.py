@@ -21,6 +21,8 @@ from types import TracebackType
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from eventy_sync.errors import InvalidArgumentError, StorageError
 
@@ -120,7 +122,8 @@ class RedisServer:
     def command(self, *arguments: Any) -> Any:
         """Run one command over a connection of its own and return the reply."""
         password = self._options.get("requirepass")
-        with redis.Redis(port=self.port, password=password, socket_timeout=5.0, protocol=2) as client:
+        never = Retry(NoBackoff(), 0)
+        with redis.Redis(port=self.port, password=password, socket_timeout=5.0, protocol=2, retry=never) as client:
             return client.execute_command(*arguments)
 
     @property

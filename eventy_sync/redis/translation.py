@@ -76,5 +76,5 @@ def translated(exc: Exception, *, was_sent: bool = False) -> CoordinationError:
     return RedisUnavailableError(
         text,
         is_timeout=isinstance(exc, (redis.TimeoutError, TimeoutError)),
-        may_have_run=was_sent and not isinstance(exc, redis.ResponseError),
+        may_have_run=was_sent and not isinstance(exc, (redis.ResponseError, redis.BusyLoadingError)),
     )
