@@ -64,7 +64,7 @@ def run(directory: Path, url: str | None) -> None:
         logging.getLogger("eventy_sync.redis").setLevel(logging.ERROR)
     prefix = f"eventy-demo-{uuid4().hex[:8]}"
     with ExitStack() as stack:
-        server, password = None, os.environ.get("EVENTY_REDIS_PASSWORD")
+        server, password = None, os.environ.get("EVENTY_REDIS_PASSWORD") or None
         if not url:
             server = RedisServer()
             stack.push(server)  # whatever interrupts its start, it is ended

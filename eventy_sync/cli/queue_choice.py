@@ -48,7 +48,6 @@ _redis_options = (
     ),
     click.option(
         "--name",
-        envvar="EVENTY_QUEUE_NAME",
         show_envvar=True,
         help="The queue's name in Redis.  [default: what the directory has joined, else the directory's]",
     ),
@@ -90,7 +89,7 @@ class QueueChoice:
             self.root_dir,
             name=self.name or (joined.name if joined else None),
             redis_url=self.redis_url,
-            redis_password=os.environ.get("EVENTY_REDIS_PASSWORD"),
+            redis_password=os.environ.get("EVENTY_REDIS_PASSWORD") or None,  # empty: the URL's
             redis_prefix=self.redis_prefix or (joined.prefix if joined else "eventy"),
             **fields,
         )
