@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,6 +69,19 @@ def test_events_of_all_roots_are_numbered_in_common_and_shown(cli: Run) -> None:
         shown = [json.loads(line)["id"] for line in lines(cli(*command, "--json"))]
         assert shown == [2, 3, 4]
     assert json.loads(cli("info", "-d", "b", "--json").stdout)["name"] == "orders"
+
+
+@pytest.mark.usefixtures("pair")
+def test_tail_follows_what_other_hosts_publish(cli: Run, start_cli: Start, server: RedisServer) -> None:
+    """Though no other process of its own root has Redis."""
+    tail = start_cli("tail", "-d", "b", "--redis-url", server.url, "--follow", "--json")
+    assert tail.stdout is not None
+    assert json.loads(tail.stdout.readline())["id"] == 2
+    assert cli("publish", "-d", "a", "{}").stdout == "published event 3\n"
+    assert json.loads(tail.stdout.readline())["id"] == 3
+    tail.send_signal(signal.SIGINT)
+    assert tail.communicate(timeout=20) == ("", "")
+    assert tail.returncode == 0
 
 
 def test_claims_of_another_host_are_shown(cli: Run, tmp_path: Path, server: RedisServer) -> None:
