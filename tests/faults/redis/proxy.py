@@ -19,17 +19,20 @@ _CHUNK = 65_536
 class Proxy:
     """Verbs: start, stop; lose_reply, hold_request, deliver; freeze, thaw; cut; refuse, accept.  Thread safe.
 
-    One thread of its own does all; faults are taken up in the order in which they were armed.
+    One thread of its own does all; faults are taken up in the order in which they were armed.  Every reply comes
+    `delay_seconds` later than it would.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, delay_seconds: float = 0.0) -> None:
         # fixed after construction
+        self._delay_seconds = delay_seconds
         self._upstream = ("127.0.0.1", port)
         self._selector = selectors.DefaultSelector()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._waker, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+        self._pause = threading.Event()  # never set
         self._lock = threading.Lock()
         # guarded by _lock
         self._orders: list[Callable[[], None]] = []
@@ -200,6 +203,7 @@ class Proxy:
         elif not data or pair.fault == "lose reply":
             self._end(pair)
         elif pair.fault != "keep reply":
+            self._pause.wait(self._delay_seconds)
             self._send(pair, pair.client, data)
 
     def _read(self, connection: socket.socket) -> bytes:
