@@ -37,7 +37,7 @@ def make_pool(url: str, database: int, password: str | None) -> redis.Connection
             "protocol": 2,
             **_SAFE,
         }
-        pool = redis.ConnectionPool.from_url(url, **options)
+        pool = _checked(redis.ConnectionPool.from_url(url, **options))
     except (ValueError, TypeError) as exc:
         raise RedisConfigurationError(f"redis_url cannot be used: {exc}") from None
     if database:
@@ -48,19 +48,44 @@ def make_pool(url: str, database: int, password: str | None) -> redis.Connection
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    """Raise ValueError for what is no address of a server; never with a part of it, which may be of the password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "it is malformed; percent-encode what is special in a password, and give the port as a number"
+        ) from None
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"it must begin with {', '.join(f'{each}://' for each in _SCHEMES)}")
     path = parts.path.strip("/")
     for number in parse_qs(parts.query).get("db", []) + ([path] if path and parts.scheme != "unix" else []):
         if not number.isdigit():
-            raise ValueError(f"{number!r} is no database number")
+            raise ValueError("what follows the server, or db=, is no database number")
+
+
+def _checked(pool: redis.ConnectionPool) -> redis.ConnectionPool:
+    """Return the pool if connections can be made with its options.
+
+    Raises:
+        TypeError: there is no such option.
+    """
+    pool.connection_class(**pool.connection_kwargs)  # it does not connect yet
+    return pool
 
 
 def pool_of(client: Any) -> redis.ConnectionPool:
-    """Return a pool like that of a client passed in, but one that never retries and returns bytes."""
+    """Return a pool like that of a client passed in, but one that never retries and returns bytes.
+
+    Raises:
+        RedisConfigurationError: the client cannot make connections.
+    """
     given = client.connection_pool
-    return redis.ConnectionPool(connection_class=given.connection_class, **{**given.connection_kwargs, **_SAFE})
+    try:
+        options = {**given.connection_kwargs, **_SAFE}
+        return _checked(redis.ConnectionPool(connection_class=given.connection_class, **options))
+    except TypeError as exc:
+        raise RedisConfigurationError(f"redis_client cannot be used: {exc}") from None
 
 
 def database_of(pool: redis.ConnectionPool) -> int:

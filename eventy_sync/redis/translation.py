@@ -23,6 +23,16 @@ _LASTING = {
     "invalid password": "the password is wrong: check redis_password and redis_url",
     "without any password configured": "the server has no password: leave redis_password away",
 }
+_CODES = {
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.BusyLoadingError: "LOADING",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+    redis.exceptions.TryAgainError: "TRYAGAIN",
+    redis.exceptions.NoPermissionError: "NOPERM",
+}
+"""redis-py cuts the server's code off the text of those that it has a class for."""
 _CREDENTIALS = re.compile(r"(\w+://)[^@/\s]*@")
 
 
@@ -40,6 +50,9 @@ class RedisUnavailableError(CoordinationError):
 def translated(exc: Exception) -> CoordinationError:
     """Return our error for one of redis-py's."""
     text = _CREDENTIALS.sub(r"\1***@", str(exc)) or type(exc).__name__
+    code = next((code for known, code in _CODES.items() if isinstance(exc, known)), "")
+    if code not in text:
+        text = f"{code} {text}"
     for sign, advice in _LASTING.items():
         if sign in text:
             return RedisConfigurationError(f"Redis refuses: {advice} ({text})")
