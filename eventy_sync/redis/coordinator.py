@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 1.0
 JOIN_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+FILL_ATTEMPTS, FILL_PAUSE_SECONDS = 3, 0.05
 APPLY_SECONDS = 5.0
 """So often changes are looked for that no message has told of."""
 
@@ -209,7 +210,7 @@ class RedisCoordinator(Coordinator):
         with self._log.appending() as end:
             epoch = self._join(end)
         try:
-            self._catching_up.catch_up()
+            self._catch_up_patiently()
         except ResyncNeededError as needed:
             self.mode.change(REJOINING, needed)
             self.perform_resync(needed.first_id, needed.last_id)
@@ -218,6 +219,15 @@ class RedisCoordinator(Coordinator):
         self._beat()
         self._eviction.look()
         self.mode.change(CONNECTED)
+
+    def _catch_up_patiently(self) -> None:
+        """Catch up, and give a root that is just filling the journal a moment before others are asked."""
+        for _ in range(FILL_ATTEMPTS):
+            try:
+                return self._catching_up.catch_up()
+            except ResyncNeededError:
+                self._stopping.wait(FILL_PAUSE_SECONDS)
+        self._catching_up.catch_up()
 
     def _join(self, end: LogEnd) -> bytes:
         return self._membership.join(self._log, end, self._redis_claims)
@@ -331,8 +341,9 @@ class RedisCoordinator(Coordinator):
     def _beat(self) -> None:
         if (epoch := self._membership.epoch) is None:
             return
-        heard = self._membership.announce(epoch, self._log.tail())
-        if heard is None:
+        tail = self._log.tail()
+        heard = self._membership.announce(epoch, tail)
+        if heard is None or heard.last_id < tail:  # another process of this root has published alone
             self._membership.epoch = None
             self._rejoin()
         elif heard.last_id > self._log.tail():
