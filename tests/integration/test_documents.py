@@ -15,6 +15,7 @@ import docutils.nodes
 import pytest
 
 import eventy_sync
+from eventy_sync.redis.server import RedisServer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [REPOSITORY / "README.rst", *sorted((REPOSITORY / "docs").glob("*.rst"))]
@@ -70,16 +71,20 @@ def run_command(command: str, shown: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 @pytest.mark.usefixtures("workplace")
 def test_a_document_can_be_pasted(
-    document: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    document: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], server: RedisServer
 ) -> None:
-    """Each block runs after the ones before it, and a block after "It prints" is what is printed."""
+    """Each block runs after the ones before it, and a block after "It prints" is what is printed.
+
+    The server is where one stands on a developer's machine, but for its port.
+    """
     module = types.ModuleType("document")
     monkeypatch.setitem(sys.modules, "document", module)
     expects_output, follows_code = re.compile(r"^It prints::$", re.MULTILINE), False
     announced = len(expects_output.findall(document.read_text("utf-8")))
     checked = 0
     printed = ""
-    for language, text in blocks(document):
+    for language, block in blocks(document):
+        text = block.replace("redis://localhost:6379", server.url)
         if language == "python":
             exec(compile(text, document.name, "exec"), module.__dict__)
             printed = capsys.readouterr().out
