@@ -100,3 +100,11 @@ def test_without_redis_py_the_error_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, cwd=repository, check=True)
     assert done.stdout == 'eventy_sync.redis needs redis-py: pip install "eventy-sync[redis]"\n'
+
+
+def test_the_command_line_imports_redis_py_only_when_it_is_used() -> None:
+    """A queue of files is looked at as fast as before, and without the extra."""
+    repository = Path(eventy_sync.__file__).parent.parent
+    source = "import sys, eventy_sync.cli; print('redis' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, cwd=repository, check=True)
+    assert done.stdout == "False\n"
