@@ -127,6 +127,9 @@ def test_a_queue_closes_in_time_before_a_frozen_server(make: Make, server: Redis
         server.thaw()
 
 
+# An exception that comes while redis-py connects leaves the socket to the garbage collector, which warns.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 def test_an_exception_in_the_middle_of_a_publish_breaks_nothing(
     make: Make, server: RedisServer, wait_until: Wait
 ) -> None:

@@ -112,12 +112,11 @@ def test_forged_requests_for_a_resync_leave_nothing_behind(make: Make, server: R
         a.subscribe(lambda event: None)
         a.publish_many([{"n": number} for number in range(5000)])
         with redis.Redis(port=server.port, protocol=2) as client:
-            before = set(client.keys())
             for number in range(50):
                 client.publish(CHANNEL, FORGED[1].replace(b"abc", b"request%d" % number))
                 a.publish({"n": number})
-            wait_until(lambda: set(client.keys()) - before)
-            assert all(client.ttl(key) > 0 for key in set(client.keys()) - before)
+            wait_until(lambda: client.keys("*:resync:*"))
+            wait_until(lambda: all(client.ttl(key) > 0 for key in client.keys("*:resync:*")))
         assert a.health()["mode"] == "connected"
 
 
