@@ -99,8 +99,8 @@ class Link:
     def _send(self, packed: bytes) -> Any:
         connection, now = self._connection, time.monotonic()
         try:
-            if connection is not None and now - self._used_at > IDLE_SECONDS and _is_over(connection):
-                connection.disconnect()
+            if connection is not None and now - self._used_at > IDLE_SECONDS and connection.can_read(0):
+                connection.disconnect()  # nothing is owed to us: the server has closed it meanwhile
                 connection = None
             self._used_at = now
             if connection is None:
@@ -123,11 +123,3 @@ class Link:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.disconnect()
-
-
-def _is_over(connection: Any) -> bool:
-    """Return whether an idle connection was closed meanwhile: nothing is owed to us that could be read instead."""
-    try:
-        return bool(connection.can_read(0))
-    except (redis.RedisError, OSError):
-        return True

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from eventy_sync import CoordinationError
-from eventy_sync.redis.link import IDLE_SECONDS
 from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.proxy import Proxy
 from tests.faults.redis.queues import (
@@ -118,18 +117,3 @@ def test_delayed_replies_keep_a_root_connected(make: Make, wait_until: Wait, ser
         wait_until(lambda: seen == list(range(1, 21)))
         assert (a.health()["mode"], a.create_claim("x"), b.create_claim("x")) == ("connected", True, False)
         assert numbers(a) == numbers(b) == list(range(20))
-
-
-def test_a_connection_that_was_cut_while_idle_is_made_anew(make: Make, proxy: Proxy, wait_until: Wait) -> None:
-    """Nothing was sent over it, so nothing is unknown: claims and publishes are granted, not refused."""
-    with make("a", redis_url=proxy.url) as a, make("b") as b:
-        a.publish({"n": 0})
-        b.publish({"n": 1})
-        for number in range(2, 8):
-            assert a.create_claim(f"claim {number}")
-            idle_until = time.monotonic() + 2 * IDLE_SECONDS
-            wait_until(lambda idle_until=idle_until: time.monotonic() > idle_until)
-            proxy.cut()
-            assert a.renew_claim(f"claim {number}").worker_id == a.worker_id
-            assert a.publish({"n": number}).id == number + 1
-            assert a.health()["mode"] == "connected"
