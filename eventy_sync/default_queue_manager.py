@@ -4,8 +4,8 @@
     ``module:Class`` of a `QueueManager` that can be called with no arguments.
 ``EVENTY_ROOT_DIR``
     without that, the directory of a `FileQueueManager`.
-``EVENTY_REDIS_URL``, ``EVENTY_REDIS_PASSWORD``
-    with a URL, that of a `RedisQueueManager` instead.
+``EVENTY_REDIS_URL``, ``EVENTY_REDIS_PASSWORD``, ``EVENTY_REDIS_PREFIX``
+    with a URL, that of a `RedisQueueManager` instead; the prefix is that of its keys.
 ``EVENTY_SERIALIZER``
     the serializer of its queues; "json" unless given.
 """
@@ -55,7 +55,9 @@ def _with_redis(root_dir: str, options: dict[str, str], redis_url: str) -> Queue
         from eventy_sync.redis import RedisQueueManager
     except ImportError as exc:
         raise InvalidArgumentError(f"EVENTY_REDIS_URL is set, but {exc}") from exc
-    password = os.environ.get("EVENTY_REDIS_PASSWORD")
+    password = os.environ.get("EVENTY_REDIS_PASSWORD") or None  # empty: the URL's
+    if prefix := os.environ.get("EVENTY_REDIS_PREFIX"):
+        options["redis_prefix"] = prefix
     return RedisQueueManager(root_dir, options, redis_url=redis_url, redis_password=password)
 
 

@@ -8,9 +8,7 @@ once that has expired.  The summary is read back from the queues themselves.
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,6 +20,7 @@ from typing import Any
 
 import click
 
+from eventy_sync.cli.demo_processes import Processes
 from eventy_sync.cli.demo_worker import BATCH_EVENTS, CLAIM_SECONDS, parse_line
 from eventy_sync.cli.options import size_text
 from eventy_sync.errors import StorageError
@@ -39,30 +38,46 @@ class Course:
     seconds: float = 0.0
     killed_after: int = 0
     replaced: bool = False
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: Processes = field(default_factory=Processes)
 
 
-@click.command(epilog="Example: eventy-sync demo --keep /tmp/eventy-demo")
+@click.command(epilog="Example: eventy-sync demo --keep /tmp/eventy-demo; eventy-sync demo --redis")
 @click.option(
     "--keep", type=click.Path(path_type=Path), show_envvar=True, help="Leave the queues in this new directory."
 )
-def demo(keep: Path | None) -> None:
+@click.option(
+    "--redis",
+    "redis_url",
+    is_flag=False,
+    flag_value="",
+    metavar="[URL]",
+    show_envvar=True,
+    help="Show two hosts that Redis coordinates: with a server of the demo's own, which is killed, or with this one.",
+)
+def demo(keep: Path | None, redis_url: str | None) -> None:
     """Publish an access log, share it among worker processes, kill one, and show that nothing is lost."""
     directory = keep or Path(tempfile.mkdtemp(prefix="eventy-demo-"))
     if keep is not None and keep.exists():
         raise click.UsageError(f"{str(keep)!r} exists; name a new directory")
     try:
-        _run(directory)
+        look_at = _run(directory) if redis_url is None else _run_with_redis(directory, redis_url)
     finally:
         if keep is None:
             shutil.rmtree(directory, ignore_errors=True)
     if keep is not None:
-        click.echo(
-            f"look at it: eventy-sync tail --root-dir {keep / 'lines'}; cut -c10- {keep / 'reports/events'}/*.log"
-        )
+        click.echo(f"look at it: {look_at}")
 
 
-def _run(directory: Path) -> None:
+def _run_with_redis(directory: Path, url: str) -> str:
+    try:
+        from eventy_sync.cli import demo_redis
+    except ImportError as exc:
+        raise click.ClickException(str(exc)) from exc
+    demo_redis.run(directory, url)
+    return f"eventy-sync tail --root-dir {directory / 'host-a'}; cut -c10- {directory / 'host-b/events'}/*.log"
+
+
+def _run(directory: Path) -> str:
     lines = (resources.files("eventy_sync.cli") / "demo_data" / "access.log").read_text("utf-8").splitlines()
     with (
         FileEventQueue[Any](directory / "lines", payload_type=dict) as queue,
@@ -71,6 +86,7 @@ def _run(directory: Path) -> None:
         publish_seconds = _publish(queue, lines)
         course = _work(directory, reports, -(-len(lines) // BATCH_EVENTS))
         _summarize(queue, reports, lines, publish_seconds, course)
+    return f"eventy-sync tail --root-dir {directory / 'lines'}; cut -c10- {directory / 'reports/events'}/*.log"
 
 
 def _publish(queue: FileEventQueue[Any], lines: list[str]) -> float:
@@ -85,20 +101,17 @@ def _work(directory: Path, reports: FileEventQueue[Any], batches: int) -> Course
     """Let two workers do all batches; kill one half way and start another."""
     course = Course()
     started = time.perf_counter()
-    try:
-        _start_worker(directory, course)
-        _start_worker(directory, course)
-        _watch(reports, batches, directory, course)
-    finally:
-        for process in course.processes:
-            process.terminate()
-        for process in course.processes:
-            process.wait(10)
+    with course.processes as processes:
+        first = processes.start(_WORKER, directory)
+        processes.start(_WORKER, directory)
+        _watch(reports, batches, first, directory, course)
     course.seconds = time.perf_counter() - started
     return course
 
 
-def _watch(reports: FileEventQueue[Any], batches: int, directory: Path, course: Course) -> None:
+def _watch(
+    reports: FileEventQueue[Any], batches: int, victim: subprocess.Popen[bytes], directory: Path, course: Course
+) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     pause = threading.Event()
     done: set[int] = set()
@@ -113,28 +126,9 @@ def _watch(reports: FileEventQueue[Any], batches: int, directory: Path, course: 
             seen = tail
             bar.update(len(done) - before)
             if not course.replaced and len(done) >= batches // 2:
-                _replace_one(directory, course)
-                course.killed_after = len(done)
-
-
-def _replace_one(directory: Path, course: Course) -> None:
-    course.processes[0].send_signal(signal.SIGKILL)
-    course.processes[0].wait()
-    _start_worker(directory, course)
-    course.replaced = True
-
-
-def _start_worker(directory: Path, course: Course) -> None:
-    """Start a worker that Ctrl-C does not reach; it is ours to end, so Ctrl-C must not come before we know it."""
-    interrupts: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
-    try:
-        command = [sys.executable, "-c", _WORKER, str(directory)]
-        course.processes.append(subprocess.Popen(command, start_new_session=True))
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if interrupts:
-        raise KeyboardInterrupt
+                course.processes.kill(victim)
+                course.processes.start(_WORKER, directory)
+                course.replaced, course.killed_after = True, len(done)
 
 
 def _summarize(

@@ -50,7 +50,7 @@ def tail(choice: QueueChoice, serializer: str, follow: bool, from_id: int | None
 @queue_options
 @json_option
 def info(choice: QueueChoice, as_json: bool) -> None:
-    """Print what is in a queue, and, where Redis coordinates it, how it stands with that and with other roots."""
+    """Print what is in a queue; where Redis coordinates it, how it stands with other roots, too."""
     say_the_mode_once()
     with choice.existing_queue() as queue:
         found = {"name": queue.name, "root_dir": str(choice.root_dir), **queue.stats(), **queue.health()}

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from eventy_sync.cli.options import echo_json, json_option
-from eventy_sync.cli.queue_choice import QueueChoice, queue_options, say_the_mode_once
+from eventy_sync.cli.queue_choice import NOT_JOINED, QueueChoice, queue_options, say_the_mode_once
 from eventy_sync.delivery.failures import printable
 from eventy_sync.errors import EventyError
 from eventy_sync.event_queue import EventQueue
@@ -30,7 +30,7 @@ _READ_AT_ONCE = 1000
 def health(choice: QueueChoice, as_json: bool) -> None:
     """Say whether a queue can be published to: exit code 0, or 1 and the reason.  For monitoring and probes.
 
-    Healthy is a queue that Redis coordinates while it is connected, and a queue of files alone always.
+    Healthy is a queue that Redis coordinates while it is connected, and, without a URL, a queue of files alone.
     """
     say_the_mode_once()
     try:
@@ -38,6 +38,13 @@ def health(choice: QueueChoice, as_json: bool) -> None:
             found = queue.health()
     except EventyError as exc:
         found = {"mode": None, "reason": str(exc)}
+    if choice.redis_url and found["mode"] == "file":
+        found["reason"] = f"the directory {NOT_JOINED}"
+    if awaited := found.get("awaited_roots"):
+        found["reason"] = (
+            f"Redis has lost something, and publishing waits for {awaited} other root(s) to say how far their log "
+            "goes; start a worker there, or forget what is gone for good: eventy-sync forget-root"
+        )
     is_healthy = found["mode"] in ("file", "connected") and found["reason"] is None
     found.pop("worker_id", None)  # of this command, which is gone by now
     if as_json:

@@ -48,11 +48,13 @@ _redis_options = (
     ),
     click.option(
         "--name",
-        envvar="EVENTY_QUEUE_NAME",
         show_envvar=True,
         help="The queue's name in Redis.  [default: what the directory has joined, else the directory's]",
     ),
 )
+
+
+NOT_JOINED = "has not joined a queue in Redis yet: no process that has redis_url has reached the server with it"
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,14 @@ class QueueChoice:
         joined = self._joined()
         return FileEventQueue(self.root_dir, name=self.name or (joined.name if joined else None), **fields)
 
-    def existing_queue(self, serializer: str = "json", **fields: Any) -> AbstractFileEventQueue[Any]:
-        """Return the queue of a directory that is one, for a look must not make a queue."""
-        read_identity(self.root_dir)
-        return self.any_queue(serializer, **fields)
+    def existing_queue(self, serializer: str = "json") -> AbstractFileEventQueue[Any]:
+        """Return the queue of a directory that is one, for a look must not make a queue.
+
+        Nor must it make a root join others: one that has not is looked at as the files it is, URL or not.
+        """
+        if read_identity(self.root_dir).joined is None:
+            return FileEventQueue(self.root_dir, name=self.name, event_serializer=serializer)
+        return self.any_queue(serializer)
 
     def redis_queue(self, **fields: Any) -> RedisFileEventQueue[Any]:
         """Return the queue as one that Redis coordinates."""
@@ -90,14 +96,15 @@ class QueueChoice:
             self.root_dir,
             name=self.name or (joined.name if joined else None),
             redis_url=self.redis_url,
-            redis_password=os.environ.get("EVENTY_REDIS_PASSWORD"),
+            redis_password=os.environ.get("EVENTY_REDIS_PASSWORD") or None,  # empty: the URL's
             redis_prefix=self.redis_prefix or (joined.prefix if joined else "eventy"),
             **fields,
         )
 
     def existing_redis_queue(self) -> RedisFileEventQueue[Any]:
-        """Return the queue of a directory that is one, as one that Redis coordinates."""
-        read_identity(self.root_dir)
+        """Return the queue of a directory that has joined others."""
+        if read_identity(self.root_dir).joined is None:
+            raise click.ClickException(f"{str(self.root_dir)!r} {NOT_JOINED}")
         return self.redis_queue()
 
     def _joined(self) -> SharedName | None:

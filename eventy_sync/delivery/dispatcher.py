@@ -167,6 +167,10 @@ class Dispatcher(Generic[T]):
         """Say that this process has published."""
         self._watcher.wake()
 
+    def look(self) -> None:
+        """Say that the log may have grown, in a thread that has the time to look."""
+        self._watcher.look()
+
     def wait_beyond(self, event_id: int, timeout_seconds: float | None) -> bool:
         """Wait until the log goes beyond this id; False if it does not in that time, or the queue closes."""
         return self._watcher.wait_beyond(event_id, timeout_seconds)

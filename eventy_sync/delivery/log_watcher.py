@@ -34,7 +34,8 @@ class LogWatcher:
         self._hint = Hint()
         self._stopping = False
         self._grown = Bell()
-        self._tail = 0  # written by the thread only, once it runs
+        self._looking = threading.Lock()
+        self._tail = 0  # written with _looking held, once the thread runs
         self._lock = threading.Lock()
         # guarded by _lock
         self._thread: threading.Thread | None = None
@@ -65,6 +66,17 @@ class LogWatcher:
         if self._thread is not None:
             self._hint.give()
 
+    def look(self) -> None:
+        """Look now, in the caller's thread, which is sooner than waking ours.  Never raises."""
+        if self._thread is None:
+            return
+        try:
+            has_grown = self._look()
+        except StorageError:
+            has_grown = True  # ours meets it, too, and says so
+        if has_grown:
+            self._hint.give()  # more may follow: look often for a while
+
     def wake_waiters(self) -> None:
         """Make whoever waits look at what it waits for."""
         self._grown.ring()
@@ -79,12 +91,12 @@ class LogWatcher:
 
     def _run(self) -> None:
         changed_at = ticked_at = time.monotonic()
-        failing = False
+        failing, seen = False, self._tail
         while not self._stopping:
             now = time.monotonic()
             try:
-                if self._look():
-                    changed_at = now
+                if self._look() or self._tail != seen:
+                    changed_at, seen = now, self._tail
                 if now - ticked_at >= TICK_SECONDS:
                     ticked_at = now
                     self._on_tick()
@@ -97,9 +109,10 @@ class LogWatcher:
             self._hint.wait(ERROR_PAUSE_SECONDS if failing else pause_seconds)
 
     def _look(self) -> bool:
-        tail = self._read_tail()
-        if tail == self._tail:
-            return False
-        self._tail = tail
+        with self._looking:
+            tail = self._read_tail()
+            if tail == self._tail:
+                return False
+            self._tail = tail
         self._grown.ring()
         return True

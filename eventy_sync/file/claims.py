@@ -80,6 +80,13 @@ class Claims:
         for claim_id in list(self._tokens):
             self.release(claim_id)
 
+    def lose(self, claim_id: str, token: int) -> None:
+        """Another worker holds this claim now: let whoever holds it here know."""
+        if self._tokens.get(claim_id) == token:
+            self._tokens.pop(claim_id, None)
+        self.renewals.lose(claim_id, token)
+        logger.warning("claim lost to another worker: claim_id=%r token=%d", claim_id, token)
+
     def clear(self) -> None:
         """Forget every claim of this root, whoever holds it."""
         self._authority.clear()
@@ -158,9 +165,17 @@ class ClaimHandle:
         try:
             self._claims.renew(self._claim_id, self.ttl_seconds, self._held_token())
         except ClaimLostError:
-            self._safe_deadline = 0.0
+            self.lose()
             raise
         self._safe_deadline = asked_at + self.ttl_seconds * (1 - SAFETY_SHARE)
+
+    def holds(self, claim_id: str, token: int) -> bool:
+        """Return whether this is the handle of that claim."""
+        return self._claim_id == claim_id and self.token == token
+
+    def lose(self) -> None:
+        """The claim is another worker's now: `lost` is true from here on."""
+        self._safe_deadline = 0.0
 
     def _held_token(self) -> int:
         if self.claim is None:
@@ -213,6 +228,14 @@ class Renewals:
         """Stop renewing this handle's claim."""
         with self._lock:
             self._open.discard(handle)
+            self._changed.notify()
+
+    def lose(self, claim_id: str, token: int) -> None:
+        """Tell the handle of this claim that it is lost."""
+        with self._lock:
+            for handle in [each for each in self._open if each.holds(claim_id, token)]:
+                handle.lose()
+                self._open.discard(handle)
             self._changed.notify()
 
     def stop(self) -> None:

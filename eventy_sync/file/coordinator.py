@@ -67,8 +67,12 @@ class Coordinator(ABC):
     claims: ClaimAuthority
 
     @abstractmethod
-    def start(self, log: EventLog, wake: Callable[[], None]) -> None:
-        """Begin to serve this log; `wake` is called when it has grown."""
+    def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
+        """Begin to serve this log.
+
+        `look` is called when the log has grown, `on_claim_lost` with id and token of a claim that another worker
+        holds now.
+        """
 
     @abstractmethod
     def connect(self) -> None:
@@ -114,7 +118,7 @@ class LocalCoordinator(Coordinator):
         """Look whether the root has joined others: who makes it join starts a new segment."""
         self._numbering.look_again()
 
-    def start(self, log: EventLog, wake: Callable[[], None]) -> None:
+    def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
         """Nothing to begin."""
 
     def connect(self) -> None:

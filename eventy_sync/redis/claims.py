@@ -323,10 +323,17 @@ class RedisClaims:
         for claim, _ in self._table.held():
             self.release(claim.id, claim.worker_id, claim.token)
 
-    def taken_by_another(self, claim_id: str, token: int) -> Claim | None:
-        """Return the claim that this root believes to hold, if what was heard of it says that it no longer does."""
-        (held,) = self._table.batch_get([check_claim_id(claim_id)])
-        if held is None or held.token >= token:
+    def lost(self, claim_id: str, worker_id: UUID) -> int | None:
+        """Free a claim here that this worker believes to hold and Redis knows better, and return its token.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be asked.
+        """
+        (held,) = self._table.batch_get([claim_id])
+        if held is None or held.worker_id != worker_id:
             return None
         (there,) = self._search.batch_get([claim_id])
-        return held if there is None or there.token > held.token else None
+        if there is None or there.token <= held.token:
+            return None  # also where it was evicted: the next renewal puts it back
+        self._table.release(claim_id, worker_id, held.token)
+        return held.token

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,8 @@ from uuid import UUID
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
 from eventy_sync.file.identity import QueueIdentity, SharedName
+from eventy_sync.redis.background import Background
+from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.changes import Changes
 from eventy_sync.redis.claim_scripts import ClaimScripts
 from eventy_sync.redis.claim_search import ClaimSearch
@@ -27,7 +29,17 @@ from eventy_sync.redis.journal import DivergedError, Journal
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link
 from eventy_sync.redis.membership import Membership
-from eventy_sync.redis.messages import AddEvent, Changed, Heartbeat, Inbox, ResyncRequest, encode
+from eventy_sync.redis.messages import (
+    AddClaim,
+    AddEvent,
+    AddResult,
+    CreateSubscriber,
+    Inbox,
+    RemoveClaim,
+    RemoveSubscriber,
+    ResyncDone,
+    ResyncRequest,
+)
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
@@ -39,7 +51,7 @@ from eventy_sync.redis.server_info import EvictionWarning, SameServer
 from eventy_sync.redis.sessions import Sessions
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.redis.workers import Workers
-from eventy_sync.storage.log import Entry, EventLog, LogEnd
+from eventy_sync.storage.log import EventLog, LogEnd
 from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
@@ -47,7 +59,9 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 1.0
 JOIN_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
-_EPOCH = "epoch"
+APPLY_SECONDS = 5.0
+"""So often changes are looked for that no message has told of."""
+APPEND_SECONDS, APPEND_POLL_SECONDS = 0.002, 0.00005
 
 
 class RedisCoordinator(Coordinator):
@@ -93,13 +107,16 @@ class RedisCoordinator(Coordinator):
             wants_all=resync,
         )
         self._workers = workers
+        self._changes = Changes(keys, self._asking, store, identity.root_id, worker_id)
+        self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, identity.root_id, worker_id, store)
+        self._catching_up = CatchingUp(self._journal, self._resync, self._changes, self.roots)
         self._stopping = threading.Event()
         self.numbering = RedisNumbering(
             self._journal,
             self._membership,
             self.mode,
             join=self._join,
-            catch_up=self._catch_up_locked,
+            catch_up=self._catching_up.extend_locked,
             degrade=self.degrade,
             pause=self._stopping.wait,
         )
@@ -114,21 +131,22 @@ class RedisCoordinator(Coordinator):
             pause=self._stopping.wait,
         )
         self.claims: ClaimAuthority = self._redis_claims
-        self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, self._publish_request)
-        self._changes = Changes(keys, self._asking, store, identity.root_id)
         self.operations = Operations(
             keys, self._asking, self._journal, self.roots, workers, self.mode, identity.root_id, self.degrade
         )
         self._store = store
         self._inbox = Inbox()
         self._log: EventLog
-        self._wake: Callable[[], None]
+        self._look: Callable[[], None]
+        self._on_claim_lost: Callable[[str, int], None]
+        self._recovery = Background(f"eventy-{queue_name}-recovery")
+        self._state_resync = Background(f"eventy-{queue_name}-resync")
         self._lock = threading.Lock()
         # guarded by _lock
-        self._recovery: threading.Thread | None = None
         self._monitor: Monitor | None = None
-        # a hint only
+        # hints only
         self._refreshed_at = 0.0
+        self._applied_at = 0.0
 
     def _forget_epoch(self) -> bool:
         """Join anew before anything else; return whether this root had joined."""
@@ -140,9 +158,10 @@ class RedisCoordinator(Coordinator):
 
     # -- the beginning and the end ---------------------------------------------------------------------------
 
-    def start(self, log: EventLog, wake: Callable[[], None]) -> None:
+    def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
         """Begin to serve this log; Redis is asked when it is first needed."""
-        self._log, self._wake = log, wake
+        self._log, self._look, self._on_claim_lost = log, look, on_claim_lost
+        self._catching_up.start(log, look)
 
     def connect(self) -> None:
         """Join now; without Redis, go on degraded and keep trying.
@@ -160,19 +179,26 @@ class RedisCoordinator(Coordinator):
         """Say goodbye, end all threads and connections."""
         self._stopping.set()
         with self._lock:
-            recovery, monitor = self._recovery, self._monitor
+            monitor = self._monitor
         if monitor is not None:
             monitor.stop()
             monitor.join(JOIN_SECONDS)
         self._resync.stop()
-        if recovery is not None and recovery is not threading.current_thread():
-            recovery.join(JOIN_SECONDS)
+        self._recovery.end(JOIN_SECONDS)
+        self._state_resync.end(JOIN_SECONDS)
         if self.mode.is_connected and (epoch := self._membership.epoch) is not None:
+            self._tell_before_the_end()
             self._membership.leave(epoch, self._log.tail())
         self.roots.remember_all()
         self._publishing.close()
         self._asking.close()
         self._pool.disconnect()
+
+    def _tell_before_the_end(self) -> None:
+        try:
+            self._changes.tell()
+        except EventyError as exc:
+            logger.info("results not told yet, the next worker will: %s", exc)
 
     # -- joining and catching up -----------------------------------------------------------------------------
 
@@ -180,87 +206,42 @@ class RedisCoordinator(Coordinator):
         """Join, catch up, and only then be connected."""
         self._asking.command("PING")  # without the append lock: this is what hangs when the server does
         with self._log.appending() as end:
-            self._join(end)
+            epoch = self._join(end)
         try:
-            self.catch_up()
+            self._catching_up.catch_up()
         except ResyncNeededError as needed:
             self.mode.change(REJOINING, needed)
             self.perform_resync(needed.first_id, needed.last_id)
-            self.catch_up()
+        self._changes.begin(epoch)
         self._exchange_changes()
         self._beat()
         self._eviction.look()
         self.mode.change(CONNECTED)
 
-    def _exchange_changes(self) -> None:
-        """Tell the others of results and subscriptions, and hear of theirs."""
-        epoch = self._epoch_or_empty()
-        if self._store.remembered.get(_EPOCH) != epoch:
-            self._store.subscriptions.tell_all()
-            self._store.remembered.put(_EPOCH, epoch)
-        if self._changes.send():
-            message = Changed(str(self._worker_id), self._membership.root_id)
-            self._asking.command("PUBLISH", self._keys.channel, encode(message))
-        self._changes.apply()
-
     def _join(self, end: LogEnd) -> bytes:
         return self._membership.join(self._log, end, self._redis_claims)
 
-    def catch_up(self) -> None:
-        """Append what others have published.
-
-        Raises:
-            CoordinationError: Redis cannot be asked, or the journal does not reach back so far.
-            StorageError: the disk refused.
-        """
-        with self._log.appending() as end:
-            tail, tail_at = end.tail, end.tail_at
-        for entries in self._journal.entries_after(tail, tail_at):
-            with self._log.appending() as end:
-                _extend(end, entries)
-            self._wake()
-        self._refreshed_at = time.monotonic()
-        if (last_id := self._journal.last_id()) > self._log.tail() and self._journal.is_empty():
-            raise ResyncNeededError(self._log.tail() + 1, last_id)
-
-    def _catch_up_locked(self, end: LogEnd) -> None:
-        for entries in self._journal.entries_after(end.tail, end.tail_at):
-            _extend(end, entries)
-
     def perform_resync(self, first_id: int, last_id: int) -> None:
-        """Get these events from another root; what nobody has is written down as lost.
+        """Get these events from another root, or write down that they are lost, and catch up behind them.
 
         Raises:
             RedisUnavailableError: Redis cannot be had.
             StorageError: the disk refused.
         """
-        has_answered = not self.roots.is_alone and self._resync.ask(first_id, last_id, self._take)
-        with self._log.appending() as end:
-            if end.tail < last_id:
-                logger.error(
-                    "events lost: first_id=%d last_id=%d answered=%s: no other root has them",
-                    end.tail + 1,
-                    last_id,
-                    has_answered,
-                )
-                self._lose(end, last_id)
+        self._catching_up.perform_resync(first_id, last_id)
+        self._catching_up.catch_up()
 
-    def _take(self, entries: Sequence[Entry]) -> None:
-        with self._log.appending() as end:
-            if entries[0].id > end.tail + 1:
-                self._lose(end, entries[0].id - 1)
-            end.extend_locked(entries)
-        self._wake()
+    def _exchange_changes(self) -> None:
+        """Tell the others of results and subscriptions, hear of theirs, and get in a thread what was missed of them."""
+        self._changes.tell()
+        self._changes.apply()
+        self._applied_at = time.monotonic()
+        if self._changes.missing_since() is not None and self._monitor is not None:
+            self._state_resync.start(self._resync_state)
 
-    def _lose(self, end: LogEnd, last_id: int) -> None:
-        if end.tail == 0:
-            end.start_after_locked(last_id)
-        else:
-            end.lose_locked(last_id)
-
-    def _publish_request(self, request_id: str, first_id: int, last_id: int) -> None:
-        request = ResyncRequest(str(self._worker_id), self._membership.root_id, request_id, first_id, last_id)
-        self._asking.command("PUBLISH", self._keys.channel, encode(request))
+    def _resync_state(self) -> None:
+        if self._changes.missing_since() is not None:
+            self._attempt(lambda: self._catching_up.perform_resync(0, 0))
 
     def refresh(self) -> None:
         """Catch up if nothing else does and that is a second ago."""
@@ -272,9 +253,9 @@ class RedisCoordinator(Coordinator):
         if self._membership.epoch is None:
             self._rejoin()
         else:
-            self.catch_up()
+            self._catching_up.catch_up()
             self._exchange_changes()
-            if self._workers.is_due():  # this process has no watcher that would say so
+            if self._workers.is_due():  # a process without a watcher says here that it lives
                 self._beat()
 
     def request_resync(self) -> None:
@@ -292,7 +273,8 @@ class RedisCoordinator(Coordinator):
         except (ResyncNeededError, DivergedError) as exc:
             self._go_on_in_recovery(REJOINING, exc)
         except EventyError as exc:
-            logger.error("coordination failed, trying again: %s", exc)
+            if not self._stopping.is_set():
+                logger.error("coordination failed, trying again: %s", exc)
 
     # -- without Redis ---------------------------------------------------------------------------------------
 
@@ -304,64 +286,81 @@ class RedisCoordinator(Coordinator):
     def _go_on_in_recovery(self, mode: str, exc: CoordinationError) -> None:
         self._membership.epoch = None
         self.mode.change(mode, exc)
-        with self._lock:
-            if self._recovery is None and not self._stopping.is_set():
-                self._recovery = threading.Thread(
-                    target=self._recover, name=f"eventy-{self._queue_name}-recovery", daemon=True
-                )
-                self._recovery.start()
+        self._recovery.start(self._recover)
 
     def _recover(self) -> None:
         pause_seconds = FIRST_PAUSE_SECONDS
-        while not self._stopping.wait(pause_seconds * random.uniform(0.5, 1.5)):
+        while not self.mode.is_connected and not self._stopping.wait(pause_seconds * random.uniform(0.5, 1.5)):
             try:
                 self._rejoin()
-                break
             except EventyError as exc:
                 self.mode.change(DEGRADED, exc if isinstance(exc, CoordinationError) else CoordinationError(str(exc)))
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
-        with self._lock:
-            self._recovery = None
-        self._wake()
+        self._look()
 
     # -- listening -------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """Start the monitor: this process delivers."""
+        """This process delivers: listen."""
         with self._lock:
             if self._monitor is None and not self._stopping.is_set():
-                name = f"eventy-{self._queue_name}-monitor"
-                self._monitor = Monitor(name, self._pool, self._keys.channel, self._subscribed, self.handle_message)
-                self._monitor.start()
+                self._monitor = self.start_pubsub_monitor()
+
+    def start_pubsub_monitor(self) -> Monitor:
+        """Start the thread that listens to the channel, and return it."""
+        name = f"eventy-{self._queue_name}-monitor"
+        monitor = Monitor(name, self._pool, self._keys.channel, self._subscribed, self.handle_redis_message)
+        monitor.start()
+        return monitor
 
     def _subscribed(self) -> None:
         self._attempt(self._refresh)
 
-    def handle_message(self, data: bytes) -> None:
+    def handle_redis_message(self, data: bytes) -> None:
         """Take a hint from the channel."""
         message = self._inbox.open(data)
+        if message is None:
+            return
+        is_ours = message.root_id == self._membership.root_id
         if isinstance(message, AddEvent):
-            if message.root_id == self._membership.root_id:
-                self._wake()
-            elif message.last_id > self._log.tail():
-                self._attempt(self._refresh)
-        elif isinstance(message, ResyncRequest):
-            if message.root_id != self._membership.root_id:
-                self._resync.answer(
-                    self._log, self._membership.root_id, message.request_id, message.first_id, message.last_id
-                )
-        elif isinstance(message, Changed):
-            if message.root_id != self._membership.root_id:
+            if message.last_id > self._log.tail():
+                self._wait_for_append(message.last_id) if is_ours else self._attempt(self._catching_up.fetch)
+            self._look()
+        elif isinstance(message, (AddResult, CreateSubscriber, RemoveSubscriber)):
+            if not is_ours:
                 self._attempt(self._exchange_changes)
-        elif isinstance(message, Heartbeat) and self._membership.epoch not in (None, message.epoch.encode()):
+        elif isinstance(message, (AddClaim, RemoveClaim)):
+            if message.worker_id != str(self._worker_id):
+                self._attempt(lambda: self._check_claim(message.claim_id))
+        elif isinstance(message, ResyncRequest):
+            if not is_ours:
+                self._resync.answer(self._log, message)
+        elif isinstance(message, ResyncDone):
+            self._resync.end(message.request_id)
+        elif self._membership.epoch not in (None, message.epoch.encode()):
             self._membership.epoch = None
             self._attempt(self._refresh)
+
+    def _wait_for_append(self, event_id: int) -> None:
+        """Wait for another process of this root, which is about to append this event; not for long, it may be dead."""
+        deadline = time.monotonic() + APPEND_SECONDS
+        while self._log.tail() < event_id and time.monotonic() < deadline:
+            self._stopping.wait(APPEND_POLL_SECONDS)
+
+    def _check_claim(self, claim_id: str) -> None:
+        token = self._redis_claims.lost(claim_id, self._worker_id)
+        if token is not None:
+            self._on_claim_lost(claim_id, token)
 
     def tick(self) -> None:
         """Called now and then in a process that delivers: say that it lives, and catch up whatever got lost."""
         if self._workers.is_due():
             self._attempt(self._beat)
-        if self.mode.is_connected:
+        if not self.mode.is_connected:
+            return
+        if self._store.outbox.first(1):
+            self._attempt(self._changes.tell)
+        if time.monotonic() - self._applied_at >= APPLY_SECONDS:
             self._attempt(self._exchange_changes)
 
     def _beat(self) -> None:
@@ -372,7 +371,7 @@ class RedisCoordinator(Coordinator):
             self._membership.epoch = None
             self._rejoin()
         elif heard.last_id > self._log.tail():
-            self.catch_up()
+            self._catching_up.catch_up()
 
     # -- health ----------------------------------------------------------------------------------------------
 
@@ -384,10 +383,3 @@ class RedisCoordinator(Coordinator):
             "since": self.mode.since,
             "other_roots": len(self.roots.others()),
         }
-
-
-def _extend(end: LogEnd, entries: Sequence[Entry]) -> None:
-    """Append entries of the journal, if it reaches back so far."""
-    if entries[0].id > end.tail + 1:
-        raise ResyncNeededError(end.tail + 1, entries[0].id - 1)
-    end.extend_locked(entries)

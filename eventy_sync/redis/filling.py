@@ -8,6 +8,8 @@ from eventy_sync.errors import CorruptRecordError, EventNotFoundError
 from eventy_sync.redis.journal import PAGE_ENTRIES, Journal
 from eventy_sync.storage.log import Entry, EventLog, StoredRecord, fields
 
+PAGE_BYTES = 1024 * 1024
+
 
 class Filling:
     """Compares log and journal, and fills the journal from the log."""
@@ -40,17 +42,19 @@ class Filling:
 
 
 def pages(log: EventLog, first_id: int, tail: int) -> Iterator[list[Entry]]:
-    """Yield the events of a log from one to another, in runs without a hole."""
+    """Yield the events of a log from one to another, in runs without a hole, of about `PAGE_BYTES` at most."""
     reader = log.reader(first_id)
     page: list[Entry] = []
+    size_bytes = 0
     try:
         while reader.next_id <= tail and (items := reader.read(PAGE_ENTRIES)):
             for item in items:
                 if isinstance(item, StoredRecord) and item.id <= tail:
-                    if page and (item.id != page[-1].id + 1 or len(page) >= PAGE_ENTRIES):
+                    if page and (item.id != page[-1].id + 1 or len(page) >= PAGE_ENTRIES or size_bytes > PAGE_BYTES):
                         yield page
-                        page = []
+                        page, size_bytes = [], 0
                     page.append(_entry_of(item))
+                    size_bytes += len(page[-1].payload_fields)
         if page:
             yield page
     finally:

@@ -84,9 +84,7 @@ class Membership:
         if self._identity.joined != self._shared_name:
             end.rotate_locked()  # whoever has this root open without Redis looks at its identity now
             self._identity = mark_joined(self._root, self._shared_name)
-        self.roots.learn(joined.roots)
-        if self.roots.untold:
-            self._journal.forget(self.roots.untold)
+        self._learn(joined.roots)
         if is_new and joined.last_id and not self._wants_all:
             end.start_after_locked(joined.last_id)
         else:
@@ -128,8 +126,14 @@ class Membership:
         message = Heartbeat(str(self._worker_id), self.root_id, epoch.decode())
         heard = self._workers.beat(epoch, self.roots.myself(tail), encode(message))
         if heard is not None:
-            self.roots.learn(heard.roots)
+            self._learn(heard.roots)
         return heard
+
+    def _learn(self, pairs: list[bytes]) -> None:
+        """Take over what Redis has of roots, and tell it of those that were forgotten here without it."""
+        self.roots.learn(pairs)
+        if self.roots.untold:
+            self._journal.forget(self.roots.untold)
 
     def is_due(self) -> bool:
         """Return whether it is time to say again that this worker lives."""

@@ -19,40 +19,72 @@ WARNING_INTERVAL_SECONDS = 60.0
 _LARGEST_ID = 2**63 - 1
 
 
-class AddEvent(msgspec.Struct, frozen=True, tag_field="type", tag="add_event"):
-    """A root has published; `last_id` is the last event's id."""
+class _Message(msgspec.Struct, frozen=True, tag_field="type"):
+    """What every message has: who sends it."""
 
     worker_id: str
     root_id: str
+
+
+class AddEvent(_Message, frozen=True, tag="add_event"):
+    """Events were published; `last_id` is the last one's id."""
+
     last_id: int
 
 
-class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):
+class AddResult(_Message, frozen=True, tag="add_result"):
+    """Results were told."""
+
+
+class CreateSubscriber(_Message, frozen=True, tag="create_subscriber"):
+    """Stored subscriptions were told."""
+
+
+class RemoveSubscriber(_Message, frozen=True, tag="remove_subscriber"):
+    """It was told that stored subscriptions are no more."""
+
+
+class AddClaim(_Message, frozen=True, tag="add_claim"):
+    """A claim was granted to this worker."""
+
+    claim_id: str
+    token: int
+
+
+class RemoveClaim(_Message, frozen=True, tag="remove_claim"):
+    """A claim was freed."""
+
+    claim_id: str
+    token: int
+
+
+class Heartbeat(_Message, frozen=True, tag="heartbeat"):
     """A worker lives, and takes this epoch for the present one."""
 
-    worker_id: str
-    root_id: str
     epoch: str
 
 
-class ResyncRequest(msgspec.Struct, frozen=True, tag_field="type", tag="resync"):
-    """A root wants these events, which the journal no longer has."""
+class ResyncRequest(_Message, frozen=True, tag="resync"):
+    """A root wants these events, which the journal no longer has; 0 and 0 for none.
 
-    worker_id: str
-    root_id: str
+    With `state_since`, a time in microseconds, it also wants all subscriptions, and the results from then on.
+    """
+
     request_id: str
     first_id: int
     last_id: int
+    state_since: int | None = None
 
 
-class Changed(msgspec.Struct, frozen=True, tag_field="type", tag="changed"):
-    """A root has sent changes of results or subscriptions."""
+class ResyncDone(_Message, frozen=True, tag="resync_done"):
+    """Who has asked has got all, or waits no longer."""
 
-    worker_id: str
-    root_id: str
+    request_id: str
 
 
-Message = Union[AddEvent, Heartbeat, ResyncRequest, Changed]
+Message = Union[
+    AddEvent, AddResult, CreateSubscriber, RemoveSubscriber, AddClaim, RemoveClaim, Heartbeat, ResyncRequest, ResyncDone
+]
 _decode = msgspec.json.Decoder(Message).decode
 
 
@@ -86,12 +118,21 @@ class Inbox:
 
 def _check(message: Message) -> None:
     """Raise ValueError for numbers and names that cannot be."""
-    if isinstance(message, (AddEvent, ResyncRequest)) and not 0 < message.last_id < _LARGEST_ID:
-        raise ValueError("an absurd event id")
-    if isinstance(message, ResyncRequest) and not (
-        0 < message.first_id <= message.last_id and message.request_id.isalnum()
-    ):
-        raise ValueError("an absurd request")
+    if isinstance(message, AddEvent):
+        _check_number(message.last_id, 1)
+    elif isinstance(message, (AddClaim, RemoveClaim)):
+        _check_number(message.token, 1)
+    elif isinstance(message, ResyncRequest):
+        _check_number(message.first_id, 0)
+        _check_number(message.last_id, message.first_id)
+        _check_number(message.state_since or 0, 0)
+        if not message.request_id.isalnum():
+            raise ValueError("an absurd request")
+
+
+def _check_number(number: int, least: int) -> None:
+    if not least <= number < _LARGEST_ID:
+        raise ValueError("an absurd number")
 
 
 def encode(message: Message) -> bytes:

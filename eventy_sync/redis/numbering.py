@@ -20,6 +20,8 @@ from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
 AWAIT_SECONDS = 3.0
 """So long a publish waits for other roots to say how far they are, after the server has lost something."""
 LONGEST_SECONDS = 6.0
+MAX_FAILURES = 2
+"""So often a publish goes on at once: its connection may be dead, and the next one lead to another server."""
 _PAUSE_SECONDS = 0.01
 
 
@@ -75,7 +77,7 @@ class RedisNumbering:
                 if token and exc.may_have_run:
                     lost_token = lost_token or token
                     self._journal.give_up_session()
-                if failures > 1 or exc.is_timeout:
+                if failures > MAX_FAILURES or exc.is_timeout:
                     self._degrade(exc)
                     break
             except DivergedError:

@@ -83,6 +83,10 @@ class Operations:
         found = [_known_root(root_id, root, tail) for root_id, root in self._roots.others().items()]
         return sorted(found, key=lambda each: each.seen_at, reverse=True)
 
+    def awaited(self) -> list[str]:
+        """Return the roots that must say how far their log goes before anything is published again."""
+        return self._ask(self._journal.awaited) or []
+
     def workers(self) -> list[KnownWorker]:
         """Return all workers on the list, those that were heard of last first.
 
@@ -107,7 +111,7 @@ class Operations:
         if root_id == self._root_id:
             raise InvalidArgumentError(f"{root_id} is this root itself; forget it from another one")
         self._hear()
-        if root_id not in self._roots.others() and root_id not in (self._ask(self._journal.awaited) or ()):
+        if root_id not in self._roots.others() and root_id not in self.awaited():
             return False
         self._roots.forget(root_id)
         self._ask(lambda: self._journal.forget([root_id]))  # without Redis: when this root joins

@@ -82,9 +82,13 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
         super().request_resync()
 
     def health(self) -> dict[str, Any]:
-        """See `EventQueue.health`; besides: since, other_roots, address."""
+        """See `EventQueue.health`; besides: since, other_roots, awaited_roots, address.
+
+        As long as roots are awaited, after Redis has lost something, nothing can be published.
+        """
         self._up_to_date()  # a process that only publishes would not know otherwise that Redis is gone
-        return {**super().health(), "address": self.redis_address}
+        awaited = self._coordinator().operations.awaited()
+        return {**super().health(), "awaited_roots": len(awaited), "address": self.redis_address}
 
     def stats(self) -> dict[str, Any]:
         """See `EventQueue.stats`; besides: events_behind, journal_length, workers (None without Redis) and roots."""

@@ -1,8 +1,9 @@
-"""Resync: getting from another root what the journal no longer holds.
+"""Resync: getting from another root what Redis no longer holds.
 
-A *request* names the first and last event wanted.  One root asks at a time, under redis-py's `Lock`; whichever
-peer answers first streams its records through a bounded stream that expires, waiting while the reader is
-behind.  Nobody may have them: after `timeout_seconds` of silence the asker gives up, and knows what it lost.
+A *request* names the first and last event wanted, and since when state was missed.  One root asks at a time, under
+redis-py's `Lock`; whichever peer answers first streams its events in order, its subscriptions and results through
+a bounded stream that expires, waiting while the reader is behind.  Live claims are in Redis themselves.  Nobody may
+answer: after `timeout_seconds` of silence the asker gives up, and knows what it lost.
 """
 
 from __future__ import annotations
@@ -10,25 +11,46 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from uuid import uuid4
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID, uuid4
 
 import msgspec
 import redis
 
-from eventy_sync.errors import CoordinationError
+from eventy_sync.errors import CoordinationError, StorageError
 from eventy_sync.redis.filling import pages
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link
+from eventy_sync.redis.messages import ResyncDone, ResyncRequest, encode
 from eventy_sync.redis.translation import translated
 from eventy_sync.storage.log import Entry, EventLog
+from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
 
 MAX_PAGES_AHEAD = 16
 EXPIRY_SECONDS = 60
 _POLL_SECONDS = 0.01
-_DONE = b"done"
+_EVENTS, _DONE = b"events", b"done"
+
+
+class Wanted(NamedTuple):
+    """What a root lacks: events, both ends included, 0 and 0 for none; state since a time in microseconds, or None."""
+
+    first_id: int
+    last_id: int
+    state_since: int | None
+
+
+class Taker(Protocol):
+    """Takes over what another root sends."""
+
+    def take_events(self, entries: Sequence[Entry]) -> None:
+        """Append a run of events."""
+
+    def take_state(self, kind: str, body: bytes) -> None:
+        """Make a part of the other's state here."""
 
 
 class ResyncNeededError(CoordinationError):
@@ -49,6 +71,14 @@ class _Page(msgspec.Struct, array_like=True):
     times: list[int]
     payload_fields: list[bytes]
 
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> _Page:
+        return cls(entries[0].id, [each.at for each in entries], [each.payload_fields for each in entries])
+
+    def entries(self) -> list[Entry]:
+        ids = range(self.first_id, self.first_id + len(self.times))
+        return [Entry(*each) for each in zip(ids, self.times, self.payload_fields, strict=True)]
+
 
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Page).decode
 
@@ -62,17 +92,21 @@ class Resync:
         link: Link,
         pool: redis.ConnectionPool,
         timeout_seconds: float,
-        publish_request: Callable[[str, int, int], None],
+        root_id: UUID,
+        worker_id: UUID,
+        store: StateStore,
     ) -> None:
-        self._keys, self._link, self._pool = keys, link, pool
-        self._timeout_seconds, self._publish_request = timeout_seconds, publish_request
+        # fixed after construction
+        self._keys, self._link, self._pool, self._store = keys, link, pool, store
+        self._timeout_seconds, self._root_id, self._worker_id = timeout_seconds, str(root_id), str(worker_id)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         # guarded by _lock
         self._answering: threading.Thread | None = None
+        self._request_id = ""
 
     def stop(self) -> None:
-        """End an answer that is under way."""
+        """End what is under way."""
         self._stopping.set()
         with self._lock:
             thread = self._answering
@@ -81,91 +115,113 @@ class Resync:
 
     # -- asking -----------------------------------------------------------------------------------------------
 
-    def ask(self, first_id: int, last_id: int, take: Callable[[Sequence[Entry]], None]) -> bool:
-        """Ask for these events and hand them to `take`, page by page; False if nobody has answered to the end.
+    def ask(self, wanted: Wanted, taker: Taker) -> bool:
+        """Ask for this and hand it over, page by page; False if nobody has answered to the end.
 
         Raises:
             RedisUnavailableError: Redis cannot be had.
+            StorageError: the disk refused.
         """
-        client = redis.Redis(connection_pool=self._pool)
-        lock = client.lock(
+        lock = redis.Redis(connection_pool=self._pool).lock(
             self._keys.resync_lock,
             timeout=self._timeout_seconds,
-            blocking_timeout=self._timeout_seconds,
+            blocking_timeout=self._timeout_seconds + 1.0,  # a dead holder's lock has ended by then
             thread_local=False,
         )
         try:
             if not lock.acquire():
                 logger.warning("resync: somebody else has held the lock for too long")
             try:
-                return self._receive(first_id, last_id, take, lock)
+                return self._receive(wanted, taker, lock)
             finally:
                 if lock.owned():
                     lock.release()
         except redis.RedisError as exc:
             raise translated(exc) from exc
 
-    def _receive(
-        self, first_id: int, last_id: int, take: Callable[[Sequence[Entry]], None], lock: redis.lock.Lock
-    ) -> bool:
+    def _receive(self, wanted: Wanted, taker: Taker, lock: redis.lock.Lock) -> bool:
         request_id = uuid4().hex
-        stream = self._keys.resync(request_id)
-        logger.info("resync asked for: first_id=%d last_id=%d", first_id, last_id)
-        self._publish_request(request_id, first_id, last_id)
-        position, deadline = "0", time.monotonic() + self._timeout_seconds
+        logger.info("resync asked for: first_id=%d last_id=%d state_since=%s", *wanted)
+        request = ResyncRequest(self._worker_id, self._root_id, request_id, *wanted)
+        self._link.command("PUBLISH", self._keys.channel, encode(request))
+        try:
+            return any(self._hand_over(*item, taker, lock) for item in self._arriving(request_id))
+        finally:
+            done = ResyncDone(self._worker_id, self._root_id, request_id)
+            self._link.command("DEL", self._keys.resync(request_id))
+            self._link.command("PUBLISH", self._keys.channel, encode(done))
+
+    def _arriving(self, request_id: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield kind and body of what a peer sends, until there is silence for too long."""
+        stream, position = self._keys.resync(request_id), "0"
+        deadline = time.monotonic() + self._timeout_seconds
         while time.monotonic() < deadline and not self._stopping.wait(_POLL_SECONDS):
-            for name, values in self._link.command("XRANGE", stream, f"({position}", "+", "COUNT", MAX_PAGES_AHEAD):
+            for name, (kind, body) in self._link.command("XRANGE", stream, f"({position}", "+", "COUNT", 4):
+                yield kind, body
                 deadline, position = time.monotonic() + self._timeout_seconds, name.decode()
-                if values[0] == _DONE:
-                    self._link.command("DEL", stream)
-                    return True
-                page = _decode(values[1])
-                ids = range(page.first_id, page.first_id + len(page.times))
-                take([Entry(*each) for each in zip(ids, page.times, page.payload_fields, strict=True)])
                 self._link.command("XDEL", stream, name)
-                if lock.owned():
-                    lock.extend(self._timeout_seconds, replace_ttl=True)
+
+    def _hand_over(self, kind: bytes, body: bytes, taker: Taker, lock: redis.lock.Lock) -> bool:
+        """Give the taker what has arrived; return whether that was all."""
+        if kind == _DONE:
+            return True
+        if lock.owned():
+            lock.extend(self._timeout_seconds, replace_ttl=True)
+        if kind == _EVENTS:
+            taker.take_events(_decode(body).entries())
+        else:
+            taker.take_state(kind.decode(errors="replace"), body)
         return False
 
     # -- answering ----------------------------------------------------------------------------------------------
 
-    def answer(self, log: EventLog, root_id: str, request_id: str, first_id: int, last_id: int) -> None:
-        """Stream these events to whoever asked, if this root has them and no other one is faster."""
-        if last_id > log.tail() or log.oldest() > last_id:
+    def answer(self, log: EventLog, request: ResyncRequest) -> None:
+        """Stream what is asked for, if this root has it and no other one is faster."""
+        if request.last_id and (request.last_id > log.tail() or log.oldest() > request.last_id):
             return
         with self._lock:
             if self._stopping.is_set() or (self._answering is not None and self._answering.is_alive()):
                 return
+            self._request_id = request.request_id
             self._answering = threading.Thread(
-                target=self._stream,
-                args=(log, root_id, request_id, max(first_id, log.oldest()), last_id),
-                name="eventy-resync",
-                daemon=True,
+                target=self._stream, args=(log, request), name="eventy-resync", daemon=True
             )
             self._answering.start()
 
-    def _stream(self, log: EventLog, root_id: str, request_id: str, first_id: int, last_id: int) -> None:
-        stream = self._keys.resync(request_id)
+    def end(self, request_id: str) -> None:
+        """Answer this request no longer: who has asked has all, or has given up."""
+        with self._lock:
+            if self._request_id == request_id:
+                self._request_id = ""
+
+    def _stream(self, log: EventLog, request: ResyncRequest) -> None:
+        stream = self._keys.resync(request.request_id)
         try:
-            if self._link.command("SET", f"{stream}:peer", root_id, "NX", "EX", EXPIRY_SECONDS) is None:
+            if self._link.command("SET", f"{stream}:peer", self._root_id, "NX", "EX", EXPIRY_SECONDS) is None:
                 return
-            for entries in pages(log, first_id, last_id):
-                if not self._wait_for_room(stream):
+            for kind, body in self._answer_to(log, request):
+                if not self._wait_for_room(stream, request.request_id):
                     return
-                page = _Page(entries[0].id, [each.at for each in entries], [each.payload_fields for each in entries])
-                self._send(stream, b"page", _encode(page))
-            self._send(stream, _DONE, b"")
-        except CoordinationError as exc:
+                self._link.command("XADD", stream, "*", kind, body)
+                self._link.command("EXPIRE", stream, EXPIRY_SECONDS)
+        except (CoordinationError, StorageError) as exc:
             logger.warning("resync not answered to the end: %s", exc)
 
-    def _send(self, stream: str, kind: bytes, body: bytes) -> None:
-        self._link.command("XADD", stream, "*", kind, body)
-        self._link.command("EXPIRE", stream, EXPIRY_SECONDS)
+    def _answer_to(self, log: EventLog, request: ResyncRequest) -> Iterator[tuple[bytes, bytes]]:
+        if request.last_id:
+            for entries in pages(log, max(request.first_id, log.oldest()), request.last_id):
+                yield _EVENTS, _encode(_Page.of(entries))
+        if request.state_since is not None:
+            for kind, body in self._store.changes_since(request.state_since):
+                yield kind.encode(), body
+        yield _DONE, b""
 
-    def _wait_for_room(self, stream: str) -> bool:
+    def _wait_for_room(self, stream: str, request_id: str) -> bool:
         """Wait while the reader is behind; False if it has gone, or we stop."""
         deadline = time.monotonic() + self._timeout_seconds
-        while self._link.command("XLEN", stream) >= MAX_PAGES_AHEAD:
+        while self._request_id == request_id:
+            if self._link.command("XLEN", stream) < MAX_PAGES_AHEAD:
+                return True
             if time.monotonic() > deadline or self._stopping.wait(_POLL_SECONDS):
                 return False
-        return True
+        return False

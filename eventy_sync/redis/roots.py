@@ -44,7 +44,8 @@ class Roots:
 
     def __init__(self, root_id: UUID, store: StateStore, expiry_seconds: float = ROOT_EXPIRY_SECONDS) -> None:
         self._root_id, self._store, self._expiry_seconds = str(root_id), store, expiry_seconds
-        self._others: dict[str, Root] | None = None
+        self._others: dict[str, Root] = {}
+        self._was_recalled = False
         self._forgotten: dict[str, float] = {}  # until when what was heard of a root does not count
         self.count = 0  # in Redis, as was last heard
         self.untold: list[str] = []  # forgotten here, and not yet in Redis
@@ -55,10 +56,8 @@ class Roots:
 
     def others(self) -> dict[str, Root]:
         """Return the other roots that may be alive, by their ids."""
-        if self._others is None:
-            kept = self._store.remembered.get(_NAME)
-            self._others = {} if kept is None else _decode(kept)
-            self._recall_forgotten()
+        if not self._was_recalled:
+            self._recall()
         oldest = time.time() - self._expiry_seconds
         return {
             root_id: root
@@ -68,6 +67,12 @@ class Roots:
 
     def _is_forgotten(self, root_id: str, root: Root) -> bool:
         return root.seen_at <= self._forgotten.get(root_id, 0.0)
+
+    def _recall(self) -> None:
+        kept = self._store.remembered.get(_NAME)
+        self._others = {**({} if kept is None else _decode(kept)), **self._others}
+        self._was_recalled = True
+        self._recall_forgotten()
 
     def _recall_forgotten(self) -> None:
         kept = self._store.remembered.get(_FORGOTTEN)
@@ -90,9 +95,7 @@ class Roots:
     @property
     def is_alone(self) -> bool:
         """Whether no other root may be alive."""
-        if not self.others():
-            return True
-        self._recall_forgotten()  # another process of this root may have been told to forget them
+        self._recall()  # another process of this root may have heard of some, or been told to forget them
         return not self.others()
 
     def learn(self, pairs: Iterable[bytes]) -> None:

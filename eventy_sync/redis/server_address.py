@@ -62,13 +62,19 @@ def make_pool(url: str, database: int, password: str | None) -> ServerPool:
         if password is not None:
             options["password"] = password
         pool = ServerPool(connection_class, options, _finder(parts, connection_class, options))
-        pool.make()  # does it know all the options?
     except ValueError as exc:
         raise RedisConfigurationError(f"redis_url cannot be used: {exc}") from None
+    return _checked(pool, "redis_url")
+
+
+def _checked(pool: ServerPool, given: str) -> ServerPool:
+    """Return the pool if redis-py knows all its options."""
+    try:
+        pool.make()
     except TypeError as exc:
         name = re.search(r"unexpected keyword argument '(\w+)'", str(exc))
         detail = f": {name[1]}" if name else ""
-        raise RedisConfigurationError(f"redis_url cannot be used: redis-py has no such option{detail}") from None
+        raise RedisConfigurationError(f"{given} cannot be used: redis-py has no such option{detail}") from None
     return pool
 
 
@@ -142,6 +148,10 @@ def pool_of(client: Any) -> ServerPool:
     Raises:
         RedisConfigurationError: it is no client of redis-py that can be used here.
     """
+    return _checked(_pool_of(client), "redis_client")
+
+
+def _pool_of(client: Any) -> ServerPool:
     if isinstance(client, redis.RedisCluster):
         return _pool_of_cluster(client)
     if not isinstance(client, redis.Redis):

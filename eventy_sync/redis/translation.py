@@ -19,6 +19,7 @@ _PASSING = (
 _CODES: tuple[tuple[type[redis.RedisError], str], ...] = (  # redis-py takes the code away where it has a class for it
     (redis.exceptions.ReadOnlyError, "READONLY"),
     (redis.exceptions.OutOfMemoryError, "OOM"),
+    (redis.exceptions.BusyLoadingError, "LOADING"),
     (redis.exceptions.NoPermissionError, "NOPERM"),
     (redis.exceptions.MasterDownError, "MASTERDOWN"),
     (redis.exceptions.ClusterDownError, "CLUSTERDOWN"),

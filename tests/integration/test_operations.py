@@ -257,3 +257,15 @@ def test_a_resync_that_is_asked_for_is_done_at_once(make: Make) -> None:
             a.publish({"n": number})
             b.request_resync()
             assert b.get_event(number).payload == {"n": number}
+
+
+def test_a_root_too_far_behind_is_brought_up_by_another(make: Make, server: RedisServer, wait_until: Wait) -> None:
+    """Asking returns at once; what the journal no longer has comes from a worker of another root."""
+    with make("a") as a, make("b") as b:
+        a.subscribe(lambda event: None)
+        assert b.count_events() == 0
+        a.publish_many([{"n": number} for number in range(500)])
+        assert server.command("XTRIM", "eventy:orders:journal", "MAXLEN", 10) > 0
+        b.request_resync()
+        wait_until(lambda: b.count_events() == 500 and b.health()["mode"] == "connected")
+        assert [event.payload["n"] for event in b.iter_events()] == list(range(500))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,19 @@ def test_events_of_all_roots_are_numbered_in_common_and_shown(cli: Run) -> None:
     assert json.loads(cli("info", "-d", "b", "--json").stdout)["name"] == "orders"
 
 
+@pytest.mark.usefixtures("pair")
+def test_tail_follows_what_other_hosts_publish(cli: Run, start_cli: Start, server: RedisServer) -> None:
+    """Though no other process of its own root has Redis."""
+    tail = start_cli("tail", "-d", "b", "--redis-url", server.url, "--follow", "--json")
+    assert tail.stdout is not None
+    assert json.loads(tail.stdout.readline())["id"] == 2
+    assert cli("publish", "-d", "a", "{}").stdout == "published event 3\n"
+    assert json.loads(tail.stdout.readline())["id"] == 3
+    tail.send_signal(signal.SIGINT)
+    assert tail.communicate(timeout=20) == ("", "")
+    assert tail.returncode == 0
+
+
 def test_claims_of_another_host_are_shown(cli: Run, tmp_path: Path, server: RedisServer) -> None:
     """Those of this root are listed, with whoever holds them."""
     with open_queue(tmp_path, server, "a") as queue:
@@ -108,6 +123,31 @@ def test_health_is_for_probes(cli: Run, server: RedisServer) -> None:
     told = json.loads(refused(cli("health", "-d", "nowhere", "--json")))
     assert (told["healthy"], told["mode"]) == (False, None)
     assert "is not a queue" in told["reason"]
+
+
+def test_health_says_when_publishing_waits_for_another_root(
+    cli: Run, pair: tuple[str, str], tmp_path: Path, server: RedisServer
+) -> None:
+    """Redis is there, but has lost what a root that never said goodbye knows."""
+    with open_queue(tmp_path, server, "b") as queue:
+        queue.publish({})
+        assert cli("info", "-d", "a").returncode == 0
+        server.kill()
+    server.start()
+    text = refused(cli("health", "-d", "a"))
+    assert text.startswith("unhealthy: connected, the last event is 3: Redis has lost something, and publishing waits")
+    assert json.loads(refused(cli("health", "-d", "a", "--json")))["awaited_roots"] == 1
+    assert cli("forget-root", "-d", "a", pair[1], "--yes").returncode == 0
+    assert lines(cli("health", "-d", "a"))[0].startswith("healthy: connected")
+
+
+@pytest.mark.usefixtures("pair")
+def test_health_answers_in_time_when_the_server_hangs(cli: Run, server: RedisServer) -> None:
+    """A server that accepts and says nothing must not hang the probe, too."""
+    server.freeze()
+    started = time.monotonic()
+    assert "unhealthy: degraded" in refused(cli("health", "-d", "a"))
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.usefixtures("pair")
@@ -213,9 +253,10 @@ def test_a_root_is_forgotten_without_redis(cli: Run, pair: tuple[str, str], serv
         ("redis://127.0.0.1:{port}/99", "there is no such database"),
     ],
 )
+@pytest.mark.usefixtures("pair")
 def test_a_url_that_will_not_do_is_one_line(run_cli: Run, server: RedisServer, url: str, says: str) -> None:
     """What is wrong with it, and never its password."""
-    for command in (["publish", "-d", "new", "1"], ["info", "-d", "new"], ["health", "-d", "new"]):
+    for command in (["publish", "-d", "a", "1"], ["info", "-d", "a"], ["health", "-d", "a"]):
         text = refused(run_cli(*command, "--redis-url", url.format(port=server.port)))
         if command[0] == "publish":
             assert text.startswith("Error: ")
@@ -282,3 +323,16 @@ def test_publishing_stops_at_the_first_batch_that_is_refused(
     text = refused(cli("publish", "-d", "a", stdin="1\n2\n"))
     assert "(0 events of earlier lines are published)" in text
     assert len(lines(cli("events", "-d", "a", "--json", EVENTY_REDIS_URL=""))) == 2
+
+
+def test_a_look_does_not_make_a_root_join(cli: Run, tmp_path: Path, server: RedisServer) -> None:
+    """A URL in the environment must not turn a queue of files into one that its own workers cannot publish to."""
+    with FileEventQueue[Any](tmp_path / "files") as queue:
+        queue.publish(1)
+        for command in ("tail", "info", "events", "results", "claims"):
+            assert cli(command, "-d", "files").returncode == 0
+        for command in (["health"], ["workers"], ["forget-root", "x", "--yes"]):
+            assert "has not joined a queue in Redis yet" in refused(cli(*command, "-d", "files"))
+        assert read_identity(tmp_path / "files").joined is None
+        assert queue.publish(2).id == 2
+    assert server.command("DBSIZE") == 0

@@ -120,14 +120,14 @@ class Connection:
         return database
 
     def _make_schema(self, database: sqlite3.Connection) -> None:
-        """Make the tables unless they are there; one of several processes does it."""
+        """Make the tables that are not there yet; one of several processes does it."""
         if self._version(database) == schema.VERSION:
             return
         database.execute("BEGIN IMMEDIATE")
-        if self._version(database) == 0:
-            for statement in schema.STATEMENTS:
+        for step in schema.STEPS[self._version(database) :]:
+            for statement in step:
                 database.execute(statement)
-            database.execute(f"PRAGMA user_version = {schema.VERSION}")
+        database.execute(f"PRAGMA user_version = {schema.VERSION}")
         database.execute("COMMIT")
 
     def _version(self, database: sqlite3.Connection) -> int:

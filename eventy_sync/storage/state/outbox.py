@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from eventy_sync.storage.state.connection import Connection
 
+RESULTS, SUBSCRIBED, UNSUBSCRIBED = "results", "subscribed", "unsubscribed"
+
 
 class Change(NamedTuple):
-    """One change: `kind` is "results", "subscribed" or "unsubscribed", `body` its JSON."""
+    """One change of a kind, `body` its JSON."""
 
     number: int
     kind: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from eventy_sync.models import EventResult, Page
 from eventy_sync.paging import check_limit, check_time
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import Where, from_microseconds, page_key, page_of, to_microseconds, uuid_bytes
-from eventy_sync.storage.state.outbox import Outbox
+from eventy_sync.storage.state.outbox import RESULTS, Outbox
 
 _COLUMNS = (
     "id, event_id, worker_id, success, details, created_at, subscription_id, group_name, attempt, token, "
@@ -41,7 +41,7 @@ class ResultTable:
         rows = [_to_row(result) for result in results]
         with self._connection.transaction() as database:
             database.executemany(_INSERT, rows)
-            self._outbox.put(database, "results", msgspec.json.encode(rows))
+            self._outbox.put(database, RESULTS, msgspec.json.encode(rows))
             database.execute("UPDATE counters SET value = value + ? WHERE name = 'results'", (len(results),))
 
     def get(self, result_id: UUID) -> EventResult:
@@ -91,6 +91,15 @@ class ResultTable:
         if not where.parameters:
             return int(self._connection.rows("SELECT value FROM counters WHERE name = 'results'")[0][0])
         return int(self._connection.rows(f"SELECT COUNT(*) FROM results {where}", where.parameters)[0][0])
+
+    def changes_since(self, created_at: int) -> Iterator[tuple[str, bytes]]:
+        """Yield what tells of the results from this time on, in microseconds: kinds and bodies of changes."""
+        after = floor_id(created_at // 1000).bytes
+        while rows := self._connection.rows(
+            f"SELECT {_COLUMNS} FROM results WHERE id > ? ORDER BY id LIMIT ?", (after, _BATCH)
+        ):
+            yield RESULTS, msgspec.json.encode(rows)
+            after = rows[-1][0]
 
     def delete_before(self, event_id: int) -> int:
         """Forget the results of events before this one, and return how many; others may work in between."""

@@ -6,9 +6,7 @@ fencing token, and a number that grows with every change to the subscriptions.  
 root that is coordinated with others must still know when it cannot ask.
 """
 
-VERSION = 1
-
-STATEMENTS = (
+_FIRST = (
     """CREATE TABLE results (
         id BLOB PRIMARY KEY, event_id INTEGER NOT NULL, worker_id BLOB NOT NULL, success INTEGER NOT NULL,
         details TEXT, created_at INTEGER NOT NULL, subscription_id BLOB, group_name TEXT, attempt INTEGER NOT NULL,
@@ -25,8 +23,18 @@ STATEMENTS = (
         id BLOB PRIMARY KEY, type_name TEXT NOT NULL, body BLOB NOT NULL, from_index INTEGER NOT NULL,
         explicit_start INTEGER NOT NULL, created_at INTEGER NOT NULL, worker_id BLOB NOT NULL
     ) WITHOUT ROWID""",
-    "CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE TABLE remembered (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO counters VALUES ('results', 0), ('token', 0), ('subscriptions_version', 0)",
 )
+_SEVERAL_ROOTS = (
+    """CREATE TABLE IF NOT EXISTS outbox (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body BLOB NOT NULL
+    )""",
+    "CREATE TABLE removed_subscriptions (id BLOB PRIMARY KEY) WITHOUT ROWID",
+)
+
+STEPS = (_FIRST, _SEVERAL_ROOTS)
+"""What each version adds to the one before."""
+
+VERSION = len(STEPS)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from eventy_sync.storage.state.claims import ClaimTable
 from eventy_sync.storage.state.connection import Connection
-from eventy_sync.storage.state.outbox import Outbox
+from eventy_sync.storage.state.outbox import RESULTS, SUBSCRIBED, UNSUBSCRIBED, Outbox
 from eventy_sync.storage.state.remembered import RememberedTable
 from eventy_sync.storage.state.results import ResultTable, apply_results
 from eventy_sync.storage.state.subscriptions import SubscriptionTable, apply_subscription
@@ -36,21 +36,26 @@ class StateStore:
         self.after_fork_in_parent = self._connection.after_fork_in_parent
         self.after_fork_in_child = self._connection.after_fork_in_child
 
-    def apply(self, changes: Iterable[tuple[str, bytes]], name: str, position: bytes) -> None:
-        """Make changes of other roots here, and remember under this name how far that is, all in one transaction.
+    def changes_since(self, created_at: int) -> Iterator[tuple[str, bytes]]:
+        """Yield all subscriptions, and the results from this time on, in microseconds, as `apply` takes them."""
+        yield from self.subscriptions.changes()
+        yield from self.results.changes_since(created_at)
+
+    def apply(self, changes: Iterable[tuple[str, bytes]], remember: Mapping[str, bytes]) -> None:
+        """Make changes of other roots here, and remember how far that is, all in one transaction.
 
         What is here already is passed over, and so is what cannot be read.
         """
         with self._connection.transaction() as database:
             for kind, body in changes:
                 try:
-                    if kind == "results":
+                    if kind == RESULTS:
                         apply_results(database, body)
-                    elif kind in ("subscribed", "unsubscribed"):
+                    elif kind in (SUBSCRIBED, UNSUBSCRIBED):
                         apply_subscription(database, kind, body)
                 except (msgspec.MsgspecError, ValueError) as exc:
                     logger.warning("a change of another root passed over: kind=%.20r error=%.100s", kind, exc)
-            database.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?)", (name, position))
+            database.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?)", remember.items())
 
     def clear(self) -> None:
         """Forget results and subscriptions."""

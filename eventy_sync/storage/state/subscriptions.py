@@ -16,11 +16,12 @@ from eventy_sync.models import Page
 from eventy_sync.paging import check_limit, encode_page_id
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import from_microseconds, page_key, page_of, to_microseconds, uuid_bytes
-from eventy_sync.storage.state.outbox import Outbox
+from eventy_sync.storage.state.outbox import SUBSCRIBED, UNSUBSCRIBED, Outbox
 
 _COLUMNS = "id, type_name, body, from_index, explicit_start, created_at, worker_id"
 _INSERT = f"INSERT INTO subscriptions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _CHANGED = "UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'"
+_REMEMBER_REMOVED = "INSERT OR IGNORE INTO removed_subscriptions VALUES (?)"
 _KIND = "subscriptions"
 _Row = tuple[bytes, str, bytes, int, bool, int, bytes]
 
@@ -66,13 +67,22 @@ class SubscriptionTable:
         row = _to_row(stored)
         database.execute(_INSERT, row)
         database.execute(_CHANGED)
-        self._outbox.put(database, "subscribed", msgspec.json.encode(row))
+        self._outbox.put(database, SUBSCRIBED, msgspec.json.encode(row))
+
+    def changes(self) -> list[tuple[str, bytes]]:
+        """Return what makes these subscriptions out of any others: kinds and bodies of changes."""
+        there = self._connection.rows(f"SELECT {_COLUMNS} FROM subscriptions ORDER BY id")
+        removed = self._connection.rows("SELECT id FROM removed_subscriptions")
+        return [(SUBSCRIBED, msgspec.json.encode(row)) for row in there] + [
+            (UNSUBSCRIBED, msgspec.json.encode(key)) for (key,) in removed
+        ]
 
     def tell_all(self) -> None:
         """Put every subscription into the outbox: others may have lost what they were told."""
+        changes = self.changes()
         with self._connection.transaction() as database:
-            for row in database.execute(f"SELECT {_COLUMNS} FROM subscriptions ORDER BY id").fetchall():
-                self._outbox.put(database, "subscribed", msgspec.json.encode(row))
+            for kind, body in changes:
+                self._outbox.put(database, kind, body)
 
     def get(self, subscription_id: UUID) -> StoredSubscription:
         """Return one, or raise SubscriptionNotFoundError."""
@@ -89,7 +99,9 @@ class SubscriptionTable:
             removed = database.execute("DELETE FROM subscriptions WHERE id = ?", (key,)).rowcount > 0
             if removed:
                 database.execute(_CHANGED)
-                self._outbox.put(database, "unsubscribed", msgspec.json.encode(key))
+                if self._outbox.is_open:
+                    database.execute(_REMEMBER_REMOVED, (key,))
+                self._outbox.put(database, UNSUBSCRIBED, msgspec.json.encode(key))
         return removed
 
     def search(self, page_id: str | None = None, limit: int = 100) -> Page[StoredSubscription]:
@@ -126,11 +138,14 @@ def apply_subscription(database: sqlite3.Connection, kind: str, body: bytes) -> 
     Raises:
         MsgspecError: it says nothing that could be one.
     """
-    if kind == "subscribed":
+    if kind == SUBSCRIBED:
         row = msgspec.json.decode(body, type=_Row)
+        if database.execute("SELECT 1 FROM removed_subscriptions WHERE id = ?", (row[0],)).fetchone():
+            return  # somebody tells of it who has not heard yet
         changed = database.execute(_INSERT.replace("INSERT", "INSERT OR IGNORE", 1), row).rowcount
     else:
         key = msgspec.json.decode(body, type=bytes)
+        database.execute(_REMEMBER_REMOVED, (key,))
         changed = database.execute("DELETE FROM subscriptions WHERE id = ?", (key,)).rowcount
     if changed:
         database.execute(_CHANGED)

@@ -30,14 +30,16 @@ def numbers(queue: Queue) -> list[int]:
     return [event.payload["n"] for event in queue.iter_events(queue.stats()["oldest"])]
 
 
-def publish_when_possible(queue: Queue, payload: Any, wait_until: Wait) -> None:
-    """Publish, trying again while it is refused."""
+def publish_when_possible(queue: Queue, payload: Any, wait_until: Wait, *others: Queue) -> None:
+    """Publish, trying again while it is refused; other roots that do not deliver say how far they are by reading."""
 
     def attempt() -> bool:
         try:
             queue.publish(payload)
         except CoordinationError as exc:
             assert "was not published" in str(exc)  # noqa: PT017 - an unknown outcome must not be tried again
+            for other in others:
+                other.count_events()
             return False
         return True
 
@@ -61,7 +63,7 @@ def impatient(url: str) -> str:
 
 def settle(a: Queue, b: Queue, wait_until: Wait) -> list[int]:
     """Publish on both when they are whole again, wait for equal logs, and return all numbers but these two."""
-    publish_when_possible(a, {"n": "last of a"}, wait_until)
-    publish_when_possible(b, {"n": "last of b"}, wait_until)
+    publish_when_possible(a, {"n": "last of a"}, wait_until, b)
+    publish_when_possible(b, {"n": "last of b"}, wait_until, a)
     wait_until(lambda: numbers(a) == numbers(b) and log_bytes(a) == log_bytes(b))
     return [number for number in numbers(a) if isinstance(number, int)]

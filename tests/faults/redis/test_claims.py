@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -192,19 +192,58 @@ def test_nobody_else_renews_or_releases_a_claim(make: Make, wait_until: Wait) ->
 
 
 def test_claims_whose_keys_were_evicted_are_not_held_twice(make: Make, server: RedisServer, wait_until: Wait) -> None:
-    """Workers of the root that held them never get them; what another root gets, the old holder has lost."""
+    """Nobody else gets them while their time lasts, on either root; renewing puts them back."""
     with make("a") as holder, make("a") as neighbour, make("b") as stranger:
         publish_when_possible(holder, {"n": 0}, wait_until)
         names = [f"claim {number}" for number in range(20)]
         assert all(holder.create_claim(name) for name in names)
+        assert holder.create_claim("short", ttl_seconds=0.3)
         server.command("DEL", *server.command("KEYS", "eventy:orders:claim:*"))
         assert not any(neighbour.create_claim(name) for name in names)
-        assert all(stranger.create_claim(name) for name in names[:10])
-        for name in names[:10]:
-            assert (renews(stranger, name), renews(holder, name), holder.create_claim(name)) == (True, False, False)
-        for name in names[10:]:
-            holder_has_it = renews(holder, name)
-            assert holder_has_it != stranger.create_claim(name)
+        assert not any(stranger.create_claim(name) for name in names)
+        wait_until(lambda: stranger.create_claim("short"))
+        assert stranger.batch_get_claims(names) == [None] * 20
+        assert all(renews(holder, name) for name in names[:10])
+        assert [claim.worker_id for claim in stranger.batch_get_claims(names[:10]) if claim] == [holder.worker_id] * 10
+        assert all(holder.release_claim(name) for name in names)
+        assert all(stranger.create_claim(name) for name in names)
+        assert not renews(holder, names[0])
+
+
+def test_claims_of_all_roots_are_found(make: Make, wait_until: Wait) -> None:
+    """By id, in pages, by worker and time; those that have ended are not."""
+    with make("a") as a, make("b") as b:
+        publish_when_possible(a, {"n": 0}, wait_until)
+        names = sorted(f"claim {number}" for number in range(30))
+        for name in names:
+            assert (a if int(name[6:]) % 2 else b).create_claim(name, {"of": name})
+        assert a.create_claim("brief", ttl_seconds=0.05)
+        wait_until(lambda: b.batch_get_claims(["brief"]) == [None])
+        found, page_id = [], None
+        while True:
+            page = b.search_claims(page_id, 7)
+            found += page.items
+            if (page_id := page.next_page_id) is None:
+                break
+        assert [claim.id for claim in found] == names
+        assert [claim.data for claim in found] == [{"of": name} for name in names]
+        assert a.count_claims() == 30
+        assert a.count_claims(worker_id__eq=b.worker_id) == 15
+        assert {claim.worker_id for claim in a.search_claims(worker_id__eq=b.worker_id).items} == {b.worker_id}
+        assert b.search_claims(created_at__gte=found[0].created_at + timedelta(hours=1)).items == []
+
+
+def test_a_holder_learns_at_once_that_another_has_its_claim(make: Make, server: RedisServer, wait_until: Wait) -> None:
+    """All traces of it were deleted, and another root took it: the message says so long before the next renewal."""
+    with make("a") as a, make("b") as b:
+        a.subscribe(lambda event: None)  # who delivers listens
+        publish_when_possible(b, {"n": 0}, wait_until)
+        with a.claim("report", ttl_seconds=60) as claim:
+            assert claim.acquired
+            server.command("DEL", "eventy:orders:claim:report", "eventy:orders:claims", "eventy:orders:claim_ids")
+            assert b.create_claim("report")
+            wait_until(lambda: claim.lost)
+        assert b.get_claim("report").worker_id == b.worker_id
 
 
 def renews(queue: Queue, name: str) -> bool:
@@ -243,4 +282,4 @@ def move_wall_clock(monkeypatch: pytest.MonkeyPatch, by_seconds: float) -> None:
 
     monkeypatch.setattr("time.time_ns", lambda: time_ns() + int(by_seconds * 1_000_000_000))
     monkeypatch.setattr("time.time", lambda: wall_time() + by_seconds)
-    monkeypatch.setattr("eventy_sync.redis.claims.datetime", Moved, raising=False)
+    monkeypatch.setattr("eventy_sync.redis.claim_records.datetime", Moved)

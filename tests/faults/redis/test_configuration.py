@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import socket
+import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
-from eventy_sync import FileEventQueue, QueueIdentityError, RedisConfigurationError
+from eventy_sync import EventyError, FileEventQueue, QueueIdentityError, RedisConfigurationError
 from eventy_sync.redis import RedisFileEventQueue
 from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.queues import Make
@@ -70,3 +73,89 @@ def test_no_password_is_ever_shown(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "degraded" in text
     assert ":***@" in text
     assert "hunter2" not in text
+
+
+def test_a_user_without_permission_is_said_at_once(tmp_path: Path, server: RedisServer) -> None:
+    """Which permission is missing, and where the list of them is; not degraded."""
+    server.command("ACL", "SETUSER", "weak", "on", ">hunter2", "~*", "&*", "+@all", "-evalsha")
+    url = server.url.replace("redis://", "redis://weak:hunter2@")
+    with pytest.raises(RedisConfigurationError, match=r"docs/redis.rst.*evalsha") as raised:
+        RedisFileEventQueue[Any](tmp_path / "a", redis_url=url).open()
+    assert "hunter2" not in everything_shown_of(raised.value)
+
+
+def everything_shown_of(error: BaseException) -> str:
+    """Return the traceback with all errors it came from, and each that is shown there in other ways, too."""
+    shown = ["".join(traceback.format_exception(error))]
+    chained: BaseException | None = error
+    while chained is not None:
+        shown.append(f"{chained} {chained!r} {chained.args!r} {vars(chained)!r}")
+        chained = chained.__cause__ or (None if chained.__suppress_context__ else chained.__context__)
+    return "\n".join(shown)
+
+
+WRONG = "wrong-hunter3"
+
+
+@pytest.mark.parametrize("way", ["in the url", "as a field", "as a user in the url", "in a query", "in a client"])
+@pytest.mark.parametrize("trouble", ["refused", "gone", "foreign port", "bad database", "bad option"])
+def test_no_error_shows_a_password_however_it_is_looked_at(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, way: str, trouble: str
+) -> None:
+    """With all errors it came from, in the log, in repr, in health: nowhere."""
+    caplog.set_level(logging.DEBUG)
+    with RedisServer(requirepass="hunter2") as server:
+        address, path = f"127.0.0.1:{server.port}", {"bad database": "/99", "bad option": "/0"}.get(trouble, "")
+        password = WRONG if trouble == "refused" else "hunter2"
+        if trouble == "gone":
+            server.kill()
+        elif trouble == "foreign port":
+            listener = socket.create_server(("127.0.0.1", 0))
+            address = f"127.0.0.1:{listener.getsockname()[1]}"
+        query = "?socket_timeout=0.2" + ("&no_such_option=1" if trouble == "bad option" else "")
+        url, fields = f"redis://{address}{path}{query}", {}
+        if way == "in the url":
+            url = url.replace("//", f"//:{password}@")
+        elif way == "as a user in the url":
+            url = url.replace("//", f"//default:{password}@")
+        elif way == "in a query":
+            url += f"&password={password}"
+        elif way == "as a field":
+            fields = {"redis_password": password}
+        else:
+            fields = {"redis_client": redis.Redis.from_url(url, password=password)}
+        shown = []
+        try:
+            queue = RedisFileEventQueue[Any](tmp_path / "a", redis_url=url, **fields)
+            shown += [repr(queue), queue.redis_address]
+            with queue:
+                queue.publish(1)
+                queue.create_claim("x")
+                shown += [repr(queue.health()), repr(queue.stats()), repr(vars(queue).get("_engine"))]
+        except EventyError as exc:
+            shown.append(everything_shown_of(exc))
+        if trouble == "foreign port":
+            listener.close()
+        text = "\n".join([*shown, caplog.text])
+    assert len(text) > 100
+    assert "hunter2" not in text
+    assert WRONG not in text
+
+
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(tmp_path: Path) -> None:
+    """Whatever is wrong with it, also when the password itself makes it so."""
+    for url in (
+        "http://:hunter2@localhost",
+        "redis://:hunter2@localhost:notaport",
+        "redis://:hunter2@localhost/notanumber",
+        "redis://:hunter2@[::1",
+        "redis://:hunter2/@localhost:1/0",
+        "redis://:x/hunter2@localhost:1/0",
+        "redis://user:hunter2#x@localhost",
+        "redis://:hunter2\u2100@localhost",
+        "redis://localhost?password=hunter2&db=x",
+        "redis://:hunter2@localhost?socket_timeout=hunter2",
+    ):
+        with pytest.raises(RedisConfigurationError) as raised:
+            RedisFileEventQueue[Any](tmp_path / "a", redis_url=url)
+        assert "hunter2" not in everything_shown_of(raised.value), url

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import random
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from eventy_sync.redis.server import RedisServer
-from tests.faults.redis.queues import Make, Spawn, Wait
+from tests.faults.redis.queues import Make, Spawn, Wait, log_bytes, publish_when_possible
+
+KILLS = int(os.environ.get("EVENTY_TEST_KILLS", "3"))
 
 KILLED = """
     import os, signal, sys
@@ -66,3 +72,54 @@ def test_kill_9_between_the_steps_of_a_publish(
             assert mine == [*range(len(mine) - 1), 99]
             assert len(mine) - 1 >= len(acknowledged)
             assert list(a.iter_events(2)) == events
+
+
+PUBLISHER = """
+    import itertools, sys
+    from eventy_sync.redis import RedisFileEventQueue
+
+    root, url, by = sys.argv[1:4]
+    with RedisFileEventQueue(root, name="orders", payload_type=dict, redis_url=url, segment_bytes=8192) as queue:
+        for n in itertools.count():
+            if n % 3:
+                queue.publish({"by": by, "n": n})
+            else:
+                queue.publish_many([{"by": by, "n": n}] * 3)
+            print(n, flush=True)
+"""
+
+
+def test_publishers_on_two_roots_that_are_killed_at_random(
+    make: Make, tmp_path: Path, server: RedisServer, spawn_python: Spawn, wait_until: Wait
+) -> None:
+    """No acknowledged event is lost, none is there twice, batches are whole, and both logs are equal."""
+    randomly, pause = random.Random(), threading.Event()
+    with make("a") as a, make("b") as b:
+        a.subscribe(lambda event: None)
+        seen: list[int] = []
+        b.subscribe(lambda event: seen.append(event.id))
+        acknowledged: Counter[tuple[str, int]] = Counter()
+        for kill in range(KILLS):
+            victims = {
+                f"{root}{kill}{n}": spawn_python(PUBLISHER, tmp_path / root, server.url, f"{root}{kill}{n}")
+                for root in "ab"
+                for n in "12"
+            }
+            for victim in victims.values():
+                assert victim.stdout is not None
+                assert victim.stdout.readline() == "0\n"
+            for victim in victims.values():
+                pause.wait(randomly.uniform(0, 0.05))
+                victim.kill()
+            for by, victim in victims.items():
+                output, errors = victim.communicate(timeout=60)
+                assert [line for line in errors.splitlines() if "torn end cut" not in line] == []
+                acknowledged.update((by, int(line)) for line in ["0", *output.split()])
+        publish_when_possible(a, {"by": "a", "n": -1}, wait_until)
+        publish_when_possible(b, {"by": "b", "n": -1}, wait_until)
+        wait_until(lambda: log_bytes(a) == log_bytes(b))
+        there = Counter((event.payload["by"], event.payload["n"]) for event in a.iter_events())
+        assert set(acknowledged) <= set(there)
+        assert all(count == (3 if n >= 0 and n % 3 == 0 else 1) for (_, n), count in there.items())
+        wait_until(lambda: len(seen) == a.health()["tail"])
+        assert seen == list(range(1, len(seen) + 1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.queues import Make, Spawn, Wait, log_bytes, numbers
 
@@ -82,3 +84,53 @@ def test_a_new_empty_root_starts_at_the_present(make: Make, wait_until: Wait) ->
             assert b.health()["gaps"] == 0
     with make("b") as b:
         assert numbers(b) == [6, 7]
+
+
+WORKER = """
+    import sys, threading
+    from eventy_sync.redis import RedisFileEventQueue
+
+    root, url, by, total = *sys.argv[1:4], int(sys.argv[4])
+    with RedisFileEventQueue(root, name="orders", payload_type=dict, redis_url=url, segment_bytes=8192) as queue:
+        seen, done = [], threading.Event()
+
+        def handler(event):
+            seen.append(event.id)
+            if event.id == total:
+                done.set()
+
+        queue.subscribe(handler, from_index=1)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for n in range(60):
+            queue.publish({"by": by, "n": n})
+        assert done.wait(60), seen[-3:]
+        assert seen == list(range(1, total + 1)), seen
+        sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("roots", ["ab", "abc"])
+def test_processes_that_publish_and_subscribe_on_several_roots_each_see_all(
+    make: Make, tmp_path: Path, server: RedisServer, spawn_python: Spawn, wait_until: Wait, roots: str
+) -> None:
+    """Two processes on each root: every subscriber of every process sees every event, in order; logs are equal."""
+    names = [(root, number) for root in roots for number in (1, 2)]
+    total = 60 * len(names)
+    workers = [spawn_python(WORKER, tmp_path / root, server.url, f"{root}{n}", total) for root, n in names]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    with make("a") as a, make("b") as b:
+        wait_until(lambda: a.count_events() == b.count_events() == total)
+        for worker in workers:
+            _, errors = worker.communicate("\n", timeout=60)
+            assert (worker.returncode, errors) == (0, "")
+        assert log_bytes(a) == log_bytes(b)
+        for root, number in names:
+            mine = [event.payload["n"] for event in a.iter_events() if event.payload["by"] == f"{root}{number}"]
+            assert mine == list(range(60))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eventy_sync import QueueFormatError, StorageError
-from eventy_sync.file.identity import QueueIdentity, open_root, read_identity
+from eventy_sync.file.identity import QueueIdentity, SharedName, mark_joined, open_root, read_identity
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -43,6 +43,17 @@ def test_many_who_make_a_root_at_once_agree_on_one(root: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(set(found)) == 1
+    assert [path.name for path in root.iterdir()] == ["queue.json"]
+
+
+def test_a_root_remembers_that_it_has_joined_others(root: Path) -> None:
+    """The name and prefix, beside what was there; another one takes its place."""
+    made = open_root(root)
+    for name in ("orders", "bills"):
+        marked = mark_joined(root, SharedName(name, "eventy"))
+        assert marked.joined == SharedName(name, "eventy")
+        assert (marked.root_id, marked.queue_id) == (made.root_id, made.queue_id)
+        assert open_root(root) == marked
     assert [path.name for path in root.iterdir()] == ["queue.json"]
 
 

@@ -217,7 +217,7 @@ def test_changes_of_another_root_are_made_here_once(store: StateStore, tmp_path:
     other.close()
     bad = [("results", b"{"), ("results", b'[["x"]]'), ("subscribed", b"[]"), ("unknown", b""), ("unsubscribed", b"7")]
     for _ in range(2):
-        store.apply([*bad, *changes], "position", b"5-0")
+        store.apply([*bad, *changes], {"position": b"5-0"})
     assert [each.event_id for each in store.results.search().items] == [1, 1]
     assert store.results.count() == 2
     assert store.subscriptions.all() == [kept[1]]

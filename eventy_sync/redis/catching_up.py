@@ -1,0 +1,108 @@
+"""Catching up: bringing this root's log, and its state, to where the queue is.
+
+What others publish comes from the journal.  What the journal no longer has comes from another root; what no root
+has is written down as lost, so that delivery can go on behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from eventy_sync.redis.changes import Changes
+from eventy_sync.redis.journal import Journal
+from eventy_sync.redis.resync import Resync, ResyncNeededError, Wanted
+from eventy_sync.redis.roots import Roots
+from eventy_sync.storage.log import Entry, EventLog, LogEnd
+
+logger = logging.getLogger(__name__)
+
+
+class CatchingUp:
+    """Thread safe.  All methods raise RedisUnavailableError and StorageError."""
+
+    def __init__(self, journal: Journal, resync: Resync, changes: Changes, roots: Roots) -> None:
+        self._journal, self._resync, self._changes, self._roots = journal, resync, changes, roots
+        self._log: EventLog
+        self._look: Callable[[], None]
+
+    def start(self, log: EventLog, look: Callable[[], None]) -> None:
+        """Begin to serve this log; `look` is called when it has grown."""
+        self._log, self._look = log, look
+
+    def fetch(self) -> None:
+        """Append what the journal has behind this root's tail.
+
+        Raises:
+            ResyncNeededError: it does not reach back so far.
+            DivergedError: this root's last event is not the queue's.
+        """
+        with self._log.appending() as end:
+            tail, tail_at = end.tail, end.tail_at
+        for entries in self._journal.entries_after(tail, tail_at):
+            with self._log.appending() as end:
+                _extend(end, entries)
+            self._look()
+
+    def catch_up(self) -> None:
+        """Do so, and make sure that nothing is missing; raises what `fetch` does."""
+        self.fetch()
+        last_id = self._journal.last_id()
+        if last_id > self._log.tail() and self._journal.is_empty():
+            raise ResyncNeededError(self._log.tail() + 1, last_id)
+
+    def extend_locked(self, end: LogEnd) -> None:
+        """Do what `fetch` does, the append lock being held; raises what it does."""
+        for entries in self._journal.entries_after(end.tail, end.tail_at):
+            _extend(end, entries)
+
+    def perform_resync(self, first_id: int, last_id: int) -> None:
+        """Get these events from another root, and what else was missed; what nobody has is written down as lost.
+
+        First and last id are 0 when only other things were missed.
+        """
+        has_answered = not self._roots.is_alone and self._resync.ask(
+            Wanted(first_id, last_id, self._changes.missing_since()), self
+        )
+        if not has_answered and self._changes.missing_since() is not None:
+            logger.warning("results of other roots may be missing here: no other root has answered")
+        self._changes.miss_no_more()
+        if last_id:
+            self._give_up_until(last_id, has_answered)
+
+    def _give_up_until(self, last_id: int, has_answered: bool) -> None:
+        with self._log.appending() as end:
+            if end.tail < last_id:
+                logger.error(
+                    "events lost: first_id=%d last_id=%d answered=%s: no other root has them",
+                    end.tail + 1,
+                    last_id,
+                    has_answered,
+                )
+                _lose(end, last_id)
+
+    def take_events(self, entries: Sequence[Entry]) -> None:
+        """Append events that another root has sent."""
+        with self._log.appending() as end:
+            if entries[0].id > end.tail + 1:
+                _lose(end, entries[0].id - 1)
+            end.extend_locked(entries)
+        self._look()
+
+    def take_state(self, kind: str, body: bytes) -> None:
+        """Make a part of another root's state here."""
+        self._changes.take(kind, body)
+
+
+def _extend(end: LogEnd, entries: Sequence[Entry]) -> None:
+    """Append entries of the journal, if it reaches back so far."""
+    if entries[0].id > end.tail + 1:
+        raise ResyncNeededError(end.tail + 1, entries[0].id - 1)
+    end.extend_locked(entries)
+
+
+def _lose(end: LogEnd, last_id: int) -> None:
+    if end.tail == 0:
+        end.start_after_locked(last_id)
+    else:
+        end.lose_locked(last_id)
