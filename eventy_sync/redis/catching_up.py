@@ -81,6 +81,13 @@ class CatchingUp:
                 )
                 _lose(end, last_id)
 
+    def rest_of(self, wanted: Wanted) -> Wanted:
+        """Return what is wanted yet: not the events that are here by now."""
+        first_id = max(wanted.first_id, self._log.tail() + 1)
+        return (
+            wanted._replace(first_id=first_id) if first_id <= wanted.last_id else wanted._replace(first_id=0, last_id=0)
+        )
+
     def take_events(self, entries: Sequence[Entry]) -> None:
         """Append events that another root has sent."""
         with self._log.appending() as end:

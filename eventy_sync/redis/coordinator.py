@@ -334,12 +334,14 @@ class RedisCoordinator(Coordinator):
                 self._attempt(lambda: self._check_claim(message.claim_id))
         elif isinstance(message, ResyncRequest):
             if not is_ours:
-                self._resync.answer(self._log, message)
+                self._attempt(lambda: self._resync.answer(self._log, message))
         elif isinstance(message, ResyncDone):
             self._resync.end(message.request_id)
         elif self._membership.epoch not in (None, message.epoch.encode()):
             self._membership.epoch = None
             self._attempt(self._refresh)
+        elif not is_ours and message.root_id not in self.roots.others():
+            self._workers.make_due()  # a heartbeat tells who it is
 
     def _wait_for_append(self, event_id: int) -> None:
         """Wait for another process of this root, which is about to append this event; not for long, it may be dead."""

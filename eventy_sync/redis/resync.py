@@ -1,9 +1,10 @@
 """Resync: getting from another root what Redis no longer holds.
 
 A *request* names the first and last event wanted, and since when state was missed.  One root asks at a time, under
-redis-py's `Lock`; whichever peer answers first streams its events in order, its subscriptions and results through
-a bounded stream that expires, waiting while the reader is behind.  Live claims are in Redis themselves.  Nobody may
-answer: after `timeout_seconds` of silence the asker gives up, and knows what it lost.
+redis-py's `Lock`, whose token is the request's id: who does not hold the lock is not answered.  Whichever peer
+is first streams its events in order, its subscriptions and results through a bounded stream that expires, waiting
+while the reader is behind.  Live claims are in Redis themselves.  A peer may fall silent: then the rest is asked for
+once more.  Nobody may answer: after `timeout_seconds` of silence the asker gives up, and knows what it lost.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from eventy_sync.redis.filling import pages
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link
 from eventy_sync.redis.messages import ResyncDone, ResyncRequest, encode
-from eventy_sync.redis.translation import translated
+from eventy_sync.redis.translation import RedisUnavailableError, translated
 from eventy_sync.storage.log import Entry, EventLog
 from eventy_sync.storage.state import StateStore
 
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 MAX_PAGES_AHEAD = 16
 EXPIRY_SECONDS = 60
 _POLL_SECONDS = 0.01
+_LOCK_SECONDS = 1.0
 _EVENTS, _DONE = b"events", b"done"
 
 
@@ -45,6 +47,9 @@ class Wanted(NamedTuple):
 
 class Taker(Protocol):
     """Takes over what another root sends."""
+
+    def rest_of(self, wanted: Wanted) -> Wanted:
+        """Return what is wanted yet."""
 
     def take_events(self, entries: Sequence[Entry]) -> None:
         """Append a run of events."""
@@ -119,28 +124,30 @@ class Resync:
         """Ask for this and hand it over, page by page; False if nobody has answered to the end.
 
         Raises:
-            RedisUnavailableError: Redis cannot be had.
+            RedisUnavailableError: Redis cannot be had, or the queue is being closed.
             StorageError: the disk refused.
         """
-        lock = redis.Redis(connection_pool=self._pool).lock(
-            self._keys.resync_lock,
-            timeout=self._timeout_seconds,
-            blocking_timeout=self._timeout_seconds + 1.0,  # a dead holder's lock has ended by then
-            thread_local=False,
-        )
+        client = redis.Redis(connection_pool=self._pool)
         try:
-            if not lock.acquire():
-                logger.warning("resync: somebody else has held the lock for too long")
-            try:
-                return self._receive(wanted, taker, lock)
-            finally:
-                if lock.owned():
-                    lock.release()
+            while not self._stopping.is_set():
+                lock = client.lock(self._keys.resync_lock, timeout=self._timeout_seconds, thread_local=False)
+                request_id = uuid4().hex
+                if not lock.acquire(blocking_timeout=_LOCK_SECONDS, token=request_id):
+                    continue  # somebody else's takes that long; a dead holder's lock ends
+                try:
+                    if self._receive(taker.rest_of(wanted), request_id, taker, lock):
+                        return True
+                    if not self._link.command("EXISTS", f"{self._keys.resync(request_id)}:peer"):
+                        return False
+                    logger.warning("resync: a root has begun to answer and fallen silent, asking again")
+                finally:
+                    if lock.owned():
+                        lock.release()
         except redis.RedisError as exc:
             raise translated(exc) from exc
+        raise RedisUnavailableError("the queue is being closed")
 
-    def _receive(self, wanted: Wanted, taker: Taker, lock: redis.lock.Lock) -> bool:
-        request_id = uuid4().hex
+    def _receive(self, wanted: Wanted, request_id: str, taker: Taker, lock: redis.lock.Lock) -> bool:
         logger.info("resync asked for: first_id=%d last_id=%d state_since=%s", *wanted)
         request = ResyncRequest(self._worker_id, self._root_id, request_id, *wanted)
         self._link.command("PUBLISH", self._keys.channel, encode(request))
@@ -176,13 +183,22 @@ class Resync:
     # -- answering ----------------------------------------------------------------------------------------------
 
     def answer(self, log: EventLog, request: ResyncRequest) -> None:
-        """Stream what is asked for, if this root has it and no other one is faster."""
+        """Stream what is asked for, if this root has it, no other one is faster, and who asks holds the lock.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be had.
+        """
         if request.last_id and (request.last_id > log.tail() or log.oldest() > request.last_id):
             return
+        if self._link.command("GET", self._keys.resync_lock) != request.request_id.encode():
+            return
         with self._lock:
-            if self._stopping.is_set() or (self._answering is not None and self._answering.is_alive()):
+            self._request_id, before = request.request_id, self._answering
+        if before is not None:
+            before.join()  # it sees that its own request is over: one asks at a time
+        with self._lock:
+            if self._stopping.is_set() or self._request_id != request.request_id:
                 return
-            self._request_id = request.request_id
             self._answering = threading.Thread(
                 target=self._stream, args=(log, request), name="eventy-resync", daemon=True
             )

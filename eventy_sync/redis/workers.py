@@ -65,6 +65,10 @@ class Workers:
         self._swept_at = -SWEEP_SECONDS
         self._cursor: int | bytes = 0
 
+    def make_due(self) -> None:
+        """Let the next one who asks find that it is time for a heartbeat."""
+        self._beaten_at = -HEARTBEAT_SECONDS
+
     def is_due(self) -> bool:
         """Return whether it is time for a heartbeat."""
         return time.monotonic() - self._beaten_at >= HEARTBEAT_SECONDS

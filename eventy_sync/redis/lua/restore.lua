@@ -3,7 +3,7 @@
 -- KEYS[1] claims   KEYS[2] claim_ids   KEYS[3..] claim:<claim id> of each
 -- ARGV of each claim in turn: claim id, worker_id, milliseconds it lasts yet, JSON of the claim
 --
--- Returns the numbers, from 1 on, of those that another worker holds.
+-- Returns the numbers, from 1 on, of those that another worker holds under a later token.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -11,7 +11,8 @@ local refused = {}
 for number = 1, #KEYS - 2 do
     local key, at = KEYS[number + 2], number * 4 - 3
     local held = redis.call('GET', key)
-    if held and cjson.decode(held).worker_id ~= ARGV[at + 1] then
+    held = held and cjson.decode(held)
+    if held and held.worker_id ~= ARGV[at + 1] and held.token > cjson.decode(ARGV[at + 3]).token then
         refused[#refused + 1] = number
     else
         redis.call('SET', key, ARGV[at + 3], 'PX', ARGV[at + 2])

@@ -6,23 +6,36 @@ from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.proxy import Proxy
 from tests.faults.redis.queues import Make, Wait, numbers, publish_when_possible
 
-FORGED = b'{"type":"resync","worker_id":"x","root_id":"y","request_id":"abc","first_id":1,"last_id":20000}'
+REQUEST = b'{"type":"resync","worker_id":"x","root_id":"y","request_id":"abc","first_id":1,"last_id":20000}'
 
 
 def test_an_asker_that_is_gone_keeps_nobody_from_being_answered(
     make: Make, server: RedisServer, wait_until: Wait
 ) -> None:
-    """It asked for more than is sent ahead and died, or never was: the next one gets everything all the same."""
+    """It held the lock, asked for more than is sent ahead and died: the next one gets everything all the same."""
     with make("a", journal_length=100) as a:
         a.subscribe(lambda event: None)
         wait_until(lambda: server.command("PUBSUB", "NUMSUB", "eventy:orders:events")[1] == 1)
         for start in range(0, 20_000, 2000):
             a.publish_many([{"n": number} for number in range(start, start + 2000)])
-        server.command("PUBLISH", "eventy:orders:events", FORGED)
+        server.command("SET", "eventy:orders:resync_lock", "abc", "PX", 3000)
+        server.command("PUBLISH", "eventy:orders:events", REQUEST)
         wait_until(lambda: server.command("XLEN", "eventy:orders:resync:abc") == 16)
         with make("b", resync=True, resync_lock_timeout_seconds=5.0) as b:
             assert numbers(b) == list(range(20_000))
             assert b.health()["gaps"] == 0
+
+
+def test_who_does_not_hold_the_lock_is_not_answered(make: Make, server: RedisServer, wait_until: Wait) -> None:
+    """A forged request costs a look at the lock, and nothing is sent."""
+    with make("a") as a, make("b") as b:
+        seen: list[int] = []
+        a.subscribe(lambda event: seen.append(event.id))
+        wait_until(lambda: server.command("PUBSUB", "NUMSUB", "eventy:orders:events")[1] == 1)
+        server.command("PUBLISH", "eventy:orders:events", REQUEST.replace(b"20000", b"1"))
+        b.publish({"n": 0})
+        wait_until(lambda: seen == [1])  # it has come to what followed the request
+        assert server.command("KEYS", "eventy:orders:resync:*") == []
 
 
 def test_a_peer_that_dies_in_the_middle_of_an_answer_is_replaced(
