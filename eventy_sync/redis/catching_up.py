@@ -46,9 +46,9 @@ class CatchingUp:
 
     def catch_up(self) -> None:
         """Do so, and make sure that nothing is missing; raises what `fetch` does."""
+        last_id = self._journal.last_id()  # first: what is published meanwhile is not missing
         self.fetch()
-        last_id = self._journal.last_id()
-        if last_id > self._log.tail() and self._journal.is_empty():
+        if last_id > self._log.tail():
             raise ResyncNeededError(self._log.tail() + 1, last_id)
 
     def extend_locked(self, end: LogEnd) -> None:
@@ -68,7 +68,14 @@ class CatchingUp:
             logger.warning("results of other roots may be missing here: no other root has answered")
         self._changes.miss_no_more()
         if last_id:
+            self._fetch_what_came_meanwhile()
             self._give_up_until(last_id, has_answered)
+
+    def _fetch_what_came_meanwhile(self) -> None:
+        try:
+            self.fetch()
+        except ResyncNeededError:
+            return  # what lies before it is not there
 
     def _give_up_until(self, last_id: int, has_answered: bool) -> None:
         with self._log.appending() as end:

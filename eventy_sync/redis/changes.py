@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 from eventy_sync.redis.keys import Keys
@@ -66,14 +67,23 @@ class Changes:
     def apply(self) -> None:
         """Make the changes of other roots here."""
         position = _number(self._store.remembered.get(_POSITION))
+        page = self._page_after(position)
+        if not page and position > self._newest():  # the numbers have begun anew
+            position, page = 0, self._page_after(0)
         now = b"%d" % (time.time() * 1_000_000)
-        while page := self._link.command("XRANGE", self._keys.changes, f"{position + 1}-0", "+", "COUNT", _AT_ONCE):
+        while page:
             if _number(page[0][0]) > position + 1:
                 self._miss_since(_number(self._store.remembered.get(_APPLIED_AT)))
             position = _number(page[-1][0])
             self._store.apply(self._of_others(page), {_POSITION: b"%d" % position, _APPLIED_AT: now})
-            if len(page) < _AT_ONCE:
-                return
+            page = self._page_after(position) if len(page) == _AT_ONCE else ()
+
+    def _page_after(self, position: int) -> Any:
+        return self._link.command("XRANGE", self._keys.changes, f"{position + 1}-0", "+", "COUNT", _AT_ONCE)
+
+    def _newest(self) -> int:
+        newest = self._link.command("XREVRANGE", self._keys.changes, "+", "-", "COUNT", 1)
+        return _number(newest[0][0]) if newest else 0
 
     def _of_others(self, page: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[tuple[str, bytes]]:
         found = []

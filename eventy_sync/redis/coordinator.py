@@ -25,21 +25,11 @@ from eventy_sync.redis.claim_scripts import ClaimScripts
 from eventy_sync.redis.claim_search import ClaimSearch
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
+from eventy_sync.redis.hearing import Hearing
 from eventy_sync.redis.journal import DivergedError, Journal
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link
 from eventy_sync.redis.membership import Membership
-from eventy_sync.redis.messages import (
-    AddClaim,
-    AddEvent,
-    AddResult,
-    CreateSubscriber,
-    Inbox,
-    RemoveClaim,
-    RemoveSubscriber,
-    ResyncDone,
-    ResyncRequest,
-)
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
@@ -59,13 +49,15 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 1.0
 JOIN_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+FILL_ATTEMPTS, FILL_PAUSE_SECONDS = 3, 0.05
 APPLY_SECONDS = 5.0
 """So often changes are looked for that no message has told of."""
-APPEND_SECONDS, APPEND_POLL_SECONDS = 0.002, 0.00005
 
 
 class RedisCoordinator(Coordinator):
     """All methods are thread safe."""
+
+    numbering: RedisNumbering
 
     def __init__(
         self,
@@ -135,10 +127,19 @@ class RedisCoordinator(Coordinator):
             keys, self._asking, self._journal, self.roots, workers, self.mode, identity.root_id, self.degrade
         )
         self._store = store
-        self._inbox = Inbox()
+        self.hearing = Hearing(
+            worker_id=worker_id,
+            membership=self._membership,
+            catching_up=self._catching_up,
+            resync=self._resync,
+            claims=self._redis_claims,
+            attempt=self._attempt,
+            refresh=self._refresh,
+            exchange_changes=self._exchange_changes,
+            pause=self._stopping.wait,
+        )
         self._log: EventLog
         self._look: Callable[[], None]
-        self._on_claim_lost: Callable[[str, int], None]
         self._recovery = Background(f"eventy-{queue_name}-recovery")
         self._state_resync = Background(f"eventy-{queue_name}-resync")
         self._lock = threading.Lock()
@@ -160,8 +161,9 @@ class RedisCoordinator(Coordinator):
 
     def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
         """Begin to serve this log; Redis is asked when it is first needed."""
-        self._log, self._look, self._on_claim_lost = log, look, on_claim_lost
+        self._log, self._look = log, look
         self._catching_up.start(log, look)
+        self.hearing.start(log, look, on_claim_lost)
 
     def connect(self) -> None:
         """Join now; without Redis, go on degraded and keep trying.
@@ -208,7 +210,7 @@ class RedisCoordinator(Coordinator):
         with self._log.appending() as end:
             epoch = self._join(end)
         try:
-            self._catching_up.catch_up()
+            self._catch_up_patiently()
         except ResyncNeededError as needed:
             self.mode.change(REJOINING, needed)
             self.perform_resync(needed.first_id, needed.last_id)
@@ -217,6 +219,15 @@ class RedisCoordinator(Coordinator):
         self._beat()
         self._eviction.look()
         self.mode.change(CONNECTED)
+
+    def _catch_up_patiently(self) -> None:
+        """Catch up, and give a root that is just filling the journal a moment before others are asked."""
+        for _ in range(FILL_ATTEMPTS):
+            try:
+                return self._catching_up.catch_up()
+            except ResyncNeededError:
+                self._stopping.wait(FILL_PAUSE_SECONDS)
+        self._catching_up.catch_up()
 
     def _join(self, end: LogEnd) -> bytes:
         return self._membership.join(self._log, end, self._redis_claims)
@@ -309,50 +320,12 @@ class RedisCoordinator(Coordinator):
     def start_pubsub_monitor(self) -> Monitor:
         """Start the thread that listens to the channel, and return it."""
         name = f"eventy-{self._queue_name}-monitor"
-        monitor = Monitor(name, self._pool, self._keys.channel, self._subscribed, self.handle_redis_message)
+        monitor = Monitor(name, self._pool, self._keys.channel, self._subscribed, self.hearing.handle)
         monitor.start()
         return monitor
 
     def _subscribed(self) -> None:
         self._attempt(self._refresh)
-
-    def handle_redis_message(self, data: bytes) -> None:
-        """Take a hint from the channel."""
-        message = self._inbox.open(data)
-        if message is None:
-            return
-        is_ours = message.root_id == self._membership.root_id
-        if isinstance(message, AddEvent):
-            if message.last_id > self._log.tail():
-                self._wait_for_append(message.last_id) if is_ours else self._attempt(self._catching_up.fetch)
-            self._look()
-        elif isinstance(message, (AddResult, CreateSubscriber, RemoveSubscriber)):
-            if not is_ours:
-                self._attempt(self._exchange_changes)
-        elif isinstance(message, (AddClaim, RemoveClaim)):
-            if message.worker_id != str(self._worker_id):
-                self._attempt(lambda: self._check_claim(message.claim_id))
-        elif isinstance(message, ResyncRequest):
-            if not is_ours:
-                self._attempt(lambda: self._resync.answer(self._log, message))
-        elif isinstance(message, ResyncDone):
-            self._resync.end(message.request_id)
-        elif self._membership.epoch not in (None, message.epoch.encode()):
-            self._membership.epoch = None
-            self._attempt(self._refresh)
-        elif not is_ours and message.root_id not in self.roots.others():
-            self._workers.make_due()  # a heartbeat tells who it is
-
-    def _wait_for_append(self, event_id: int) -> None:
-        """Wait for another process of this root, which is about to append this event; not for long, it may be dead."""
-        deadline = time.monotonic() + APPEND_SECONDS
-        while self._log.tail() < event_id and time.monotonic() < deadline:
-            self._stopping.wait(APPEND_POLL_SECONDS)
-
-    def _check_claim(self, claim_id: str) -> None:
-        token = self._redis_claims.lost(claim_id, self._worker_id)
-        if token is not None:
-            self._on_claim_lost(claim_id, token)
 
     def tick(self) -> None:
         """Called now and then in a process that delivers: say that it lives, and catch up whatever got lost."""
@@ -368,8 +341,9 @@ class RedisCoordinator(Coordinator):
     def _beat(self) -> None:
         if (epoch := self._membership.epoch) is None:
             return
-        heard = self._membership.announce(epoch, self._log.tail())
-        if heard is None:
+        tail = self._log.tail()
+        heard = self._membership.announce(epoch, tail)
+        if heard is None or heard.last_id < tail:  # another process of this root has published alone
             self._membership.epoch = None
             self._rejoin()
         elif heard.last_id > self._log.tail():

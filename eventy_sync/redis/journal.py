@@ -185,10 +185,6 @@ class Journal:
         value = self._asking.command("GET", self._keys.next_event_id)
         return int(value or b"1") - 1
 
-    def is_empty(self) -> bool:
-        """Return whether the journal holds nothing at all."""
-        return not self._asking.command("XLEN", self._keys.journal)
-
     def fill(self, epoch: bytes, entries: Sequence[Entry], *, anew: bool) -> int:
         """Put entries back at the journal's end, or into an emptied one; return where it then ends, -1 to rejoin."""
         arguments: list[Argument] = [epoch, self._length, int(anew), entries[0].id]

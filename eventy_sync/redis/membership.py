@@ -135,6 +135,14 @@ class Membership:
         if self.roots.untold:
             self._journal.forget(self.roots.untold)
 
+    def knows(self, root_id: str) -> bool:
+        """Return whether this is our root, or one that may be alive."""
+        return root_id == self.root_id or root_id in self.roots.others()
+
+    def make_due(self) -> None:
+        """Say again soon that this worker lives, and so hear of the others."""
+        self._workers.make_due()
+
     def is_due(self) -> bool:
         """Return whether it is time to say again that this worker lives."""
         return self._workers.is_due()

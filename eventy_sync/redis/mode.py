@@ -7,7 +7,7 @@ import threading
 import time
 from datetime import datetime, timezone
 
-from eventy_sync.errors import CoordinationError
+from eventy_sync.errors import CoordinationError, QueueIdentityError, RedisConfigurationError
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ class Mode:
     def refusal(self, what: str) -> CoordinationError:
         """Return the error for what cannot be done safely in this mode."""
         with self._lock:
+            if isinstance(self.error, (QueueIdentityError, RedisConfigurationError)):
+                return type(self.error)(f"{what}: {self.error}")  # waiting will not help
             return CoordinationError(
                 f"{what}: {self.value} since {self.since:%H:%M:%S} UTC ({self.error or 'not connected yet'}), and "
                 "other roots have this queue, so it would not be safe; wait until Redis is back, or, if the other "

@@ -50,7 +50,7 @@ class RedisNumbering:
             CoordinationError: other roots have this queue, and Redis cannot be asked or has to wait for them.
         """
         payload_fields = [each for batch in batches for each in batch.payload_fields]
-        published, is_unknown = self._publish_to_redis(end, payload_fields)
+        published, is_unknown = self.publish_to_redis(end, payload_fields)
         if published is not None:
             return published
         if self._membership.roots.is_alone:
@@ -59,7 +59,7 @@ class RedisNumbering:
             "whether the event was published is unknown" if is_unknown else "the event was not published"
         )
 
-    def _publish_to_redis(self, end: LogEnd, payload_fields: Sequence[bytes]) -> tuple[tuple[int, int] | None, bool]:
+    def publish_to_redis(self, end: LogEnd, payload_fields: Sequence[bytes]) -> tuple[tuple[int, int] | None, bool]:
         """Return first id and time, or None if Redis cannot be had, and whether it may have published all the same."""
         started, failures = time.monotonic(), 0
         lost_token = b""  # of a request whose reply was lost: asking once more settles it
@@ -71,7 +71,7 @@ class RedisNumbering:
                 reply = self._journal.publish(epoch, token, lost_token, end.tail, end.tail_at, payload_fields)
                 if isinstance(reply, Published):
                     return self._accept(end, epoch, reply), False
-                self._overcome(reply, end, started + AWAIT_SECONDS)
+                self._overcome(reply, end, started)
             except RedisUnavailableError as exc:
                 failures += 1
                 if token and exc.may_have_run:
@@ -98,21 +98,28 @@ class RedisNumbering:
             self._mode.change(CONNECTED)
         return reply.first_id, reply.at
 
-    def _overcome(self, reply: Refused, end: LogEnd, deadline: float) -> None:
+    def _overcome(self, reply: Refused, end: LogEnd, started: float) -> None:
         """Do what stands between this root and its ids, or raise."""
-        if reply.reason == "rejoin":
-            self._membership.epoch = None
-        elif reply.reason == "behind":
+        waited_seconds = time.monotonic() - started
+        if reply.reason == "behind":
             self._catch_up(end)
+        elif reply.reason == "awaiting":
+            self._await_roots(waited_seconds)
+        elif waited_seconds > AWAIT_SECONDS:
+            raise CoordinationError(
+                "the event was not published: Redis has lost events that only another root has; start a worker there, "
+                "or, if it is gone for good, forget it (eventy-sync forget-root) and resync (eventy-sync resync)"
+            )
         else:
-            self._await_roots(deadline)
+            self._membership.epoch = None
+            self._pause(_PAUSE_SECONDS if waited_seconds > _PAUSE_SECONDS else 0.0)
 
-    def _await_roots(self, deadline: float) -> None:
+    def _await_roots(self, waited_seconds: float) -> None:
         awaited, alive = self._journal.awaited(), self._membership.roots.others()
         gone = [each for each in awaited if each not in alive]
         if gone:
             self._journal.forget(gone)
-        elif time.monotonic() > deadline:
+        elif waited_seconds > AWAIT_SECONDS:
             hosts = ", ".join(sorted(f"{each} on {alive[each].host}" for each in awaited))
             raise CoordinationError(
                 f"the event was not published: Redis has lost something, and the root {hosts} has not said yet how far "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -15,6 +16,7 @@ from eventy_sync.redis.coordinator import RedisCoordinator
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.operations import KnownRoot, KnownWorker
 from eventy_sync.redis.server_address import make_pool, pool_of
+from eventy_sync.storage.log import LogEnd
 from eventy_sync.storage.state import StateStore
 
 T = TypeVar("T")
@@ -78,7 +80,7 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
         return coordinator
 
     def request_resync(self) -> None:
-        self._coordinator().request_resync()
+        self._perform_resync()
         super().request_resync()
 
     def health(self) -> dict[str, Any]:
@@ -117,6 +119,25 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
             InvalidArgumentError: it is this root.
         """
         return self._coordinator().operations.forget(str(root_id))
+
+    # -- where the work happens: the names that the asyncio twin has for it --------------------------------------
+
+    def _publish_to_redis(self, end: LogEnd, payload_fields: Sequence[bytes]) -> tuple[int, int] | None:
+        """Get ids and a time for a batch, the append lock being held; None if Redis cannot be had."""
+        published, _ = self._coordinator().numbering.publish_to_redis(end, payload_fields)
+        return published
+
+    def _start_pubsub_monitor(self) -> None:
+        """Listen to the channel, unless this process does already."""
+        self._coordinator().watch()
+
+    def _handle_redis_message(self, data: bytes) -> None:
+        """Do what a message on the channel asks for."""
+        self._coordinator().hearing.handle(data)
+
+    def _perform_resync(self) -> None:
+        """Catch up now, with what the journal no longer has from another root, in a thread."""
+        self._coordinator().request_resync()
 
     def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:
         shared_name = SharedName(str(self.name), self.redis_prefix)

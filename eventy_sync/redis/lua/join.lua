@@ -1,7 +1,8 @@
 -- A root says who it is and how far its log goes, and learns how far the queue has gone.
 --
--- When the server has lost anything (it is new, restarted, or behind this root's log) the disk wins: the
--- epoch changes, and no ids are given out until every other root that lives has said its tail, too.
+-- When the server may have lost anything (it is new, restarted, or has not what it must have) the disk wins: the
+-- epoch changes, and no ids are given out until every other root that lives has said its tail, too.  A server that
+-- is the same as before has lost nothing: a root that is ahead of it has published alone.
 --
 -- KEYS[1] next_event_id   KEYS[2] journal   KEYS[3] meta   KEYS[4] awaiting   KEYS[5] roots
 --
@@ -28,7 +29,7 @@ if not queue then
     queue = ARGV[1]
 end
 local epoch = redis.call('HGET', KEYS[3], 'epoch')
-if not epoch or not next_id or restarted or tail > last or journaled > last then
+if not epoch or not next_id or restarted or journaled > last or (tail > last and ARGV[6] == '') then
     epoch = ARGV[5]
     redis.call('HSET', KEYS[3], 'epoch', epoch, 'run_id', ARGV[6])
     redis.call('HDEL', KEYS[3], 'void')  -- no request of an epoch that is over is served

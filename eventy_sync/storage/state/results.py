@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 _INSERT = f"INSERT INTO results ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _KIND = "results"
-_Row = tuple[bytes, int, bytes, bool, str | None, int, bytes | None, str | None, int, int | None, float, bool]
+_Row = tuple[bytes, int, bytes, int, str | None, int, bytes | None, str | None, int, int | None, float, int]
 _DELETED_AT_ONCE = 1000
 _BATCH = 500
 _LARGEST_INT = 2**63 - 1
@@ -150,7 +150,7 @@ def _to_row(result: EventResult) -> tuple[Any, ...]:
         result.id.bytes,
         result.event_id,
         result.worker_id.bytes,
-        result.success,
+        int(result.success),
         result.details,
         to_microseconds(result.created_at),
         None if subscription is None else subscription.bytes,
@@ -158,7 +158,7 @@ def _to_row(result: EventResult) -> tuple[Any, ...]:
         result.attempt,
         result.token,
         result.duration_seconds,
-        result.stale,
+        int(result.stale),
     )
 
 

@@ -23,7 +23,7 @@ _INSERT = f"INSERT INTO subscriptions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _CHANGED = "UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'"
 _REMEMBER_REMOVED = "INSERT OR IGNORE INTO removed_subscriptions VALUES (?)"
 _KIND = "subscriptions"
-_Row = tuple[bytes, str, bytes, int, bool, int, bytes]
+_Row = tuple[bytes, str, bytes, int, int, int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def _to_row(stored: StoredSubscription) -> tuple[Any, ...]:
         stored.type_name,
         stored.body,
         stored.from_index,
-        stored.explicit_start,
+        int(stored.explicit_start),
         to_microseconds(stored.created_at),
         stored.worker_id.bytes,
     )
