@@ -82,6 +82,8 @@ def exercise(user: UserOfTheDocument, server: RedisServer, wait_until: Wait) -> 
         assert [each is not None for each in b.batch_get_claims(["x", "y"])] == [True, False]
         assert a.create_claim("y", ttl_seconds=60)
         assert a.release_claim("y")
+        assert [each.id for each in b.search_claims().items] == ["x"]
+        assert b.count_claims() == 1
         server.command("FLUSHALL")
         wait_until(lambda: a.publish({"n": 500}) and a.health()["mode"] == "connected")
         wait_until(lambda: b.publish({"n": 501}) and b.health()["mode"] == "connected")
