@@ -65,3 +65,18 @@ def settle(a: Queue, b: Queue, wait_until: Wait) -> list[int]:
     publish_when_possible(b, {"n": "last of b"}, wait_until)
     wait_until(lambda: numbers(a) == numbers(b) and log_bytes(a) == log_bytes(b))
     return [number for number in numbers(a) if isinstance(number, int)]
+
+
+def is_granted(queue: Queue, claim_id: str, wait_until: Wait) -> bool:
+    """Ask for the claim, again while the queue cannot say, and return the answer."""
+    answers: list[bool] = []
+
+    def ask() -> bool:
+        try:
+            answers.append(queue.create_claim(claim_id))
+        except CoordinationError:
+            return False
+        return True
+
+    wait_until(ask)
+    return answers[0]

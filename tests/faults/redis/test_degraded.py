@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 
 import pytest
 
-from eventy_sync import CoordinationError
+from eventy_sync import CoordinationError, EventyError
 from eventy_sync.redis.server import RedisServer
-from tests.faults.redis.queues import Make, Queue, Wait, numbers, publish_when_possible, wait_for_mode
+from tests.faults.redis.proxy import Proxy
+from tests.faults.redis.queues import (
+    Make,
+    Queue,
+    Wait,
+    impatient,
+    numbers,
+    outcome,
+    publish_when_possible,
+    settle,
+    wait_for_mode,
+)
 
 
 def test_without_a_server_a_root_that_is_alone_does_everything(
@@ -77,3 +90,78 @@ def test_a_frozen_server_holds_up_one_call_only(make: Make, server: RedisServer,
         assert numbers(a) == list(range(51))
         with make("b") as b:
             assert b.publish({"n": 51}).id == 52
+
+
+def test_many_threads_before_a_frozen_server_wait_together(make: Make, server: RedisServer, wait_until: Wait) -> None:
+    """Not one after the other: they are refused, or told that it is unknown, when one timeout is over."""
+    with make("a", redis_url=impatient(server.url)) as a, make("b") as b:
+        publish_when_possible(a, {"n": 0}, wait_until)
+        publish_when_possible(b, {"n": 1}, wait_until)
+        server.freeze()
+        outcomes: list[str] = []
+        threads = [threading.Thread(target=lambda: outcomes.append(outcome(a, {"n": "no"}))) for _ in range(20)]
+        started = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - started < 5
+        assert len(outcomes) == 20
+        assert "published" not in outcomes
+        server.thaw()
+
+
+def test_a_queue_closes_in_time_before_a_frozen_server(make: Make, server: RedisServer, wait_until: Wait) -> None:
+    """With claims to give back, a monitor to end and a goodbye to say."""
+    with make("b") as b:
+        a = make("a", redis_url=impatient(server.url))
+        a.open()
+        a.subscribe(lambda event: None)
+        publish_when_possible(a, {"n": 0}, wait_until)
+        publish_when_possible(b, {"n": 1}, wait_until)
+        assert all(a.create_claim(f"claim {number}") for number in range(20))
+        server.freeze()
+        started = time.monotonic()
+        a.close()
+        assert time.monotonic() - started < 8
+        server.thaw()
+
+
+# An exception that comes while redis-py connects leaves the socket to the garbage collector, which warns.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_in_the_middle_of_a_publish_breaks_nothing(
+    make: Make, server: RedisServer, wait_until: Wait
+) -> None:
+    """A signal's handler raises while the reply is waited for: each event is there once or not at all."""
+
+    class AlarmError(Exception):
+        pass
+
+    def raise_alarm(*_: object) -> None:
+        raise AlarmError
+
+    before = signal.signal(signal.SIGALRM, raise_alarm)
+    try:
+        with Proxy(server.port, delay_seconds=0.02) as proxy, make("a", redis_url=proxy.url) as a, make("b") as b:
+            b.subscribe(lambda event: None)
+            publish_when_possible(a, {"n": 0}, wait_until)
+            publish_when_possible(b, {"n": 1}, wait_until)
+            interrupted = 0
+            for number in range(2, 32):
+                signal.setitimer(signal.ITIMER_REAL, 0.001 * number)
+                try:
+                    a.publish({"n": number})
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except AlarmError:
+                    interrupted += 1
+                except EventyError as exc:
+                    assert "interrupted" in str(exc)  # noqa: PT017 - whatever else comes is a mistake
+                    interrupted += 1
+            assert interrupted > 5
+            there = settle(a, b, wait_until)
+            assert len(set(there)) == len(there)
+            assert a.health()["mode"] == "connected"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

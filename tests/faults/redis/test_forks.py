@@ -46,6 +46,9 @@ PRELOADED = """
     import os, sys, threading
     from eventy_sync.redis import RedisFileEventQueue
 
+    def say(*words):
+        os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once: three processes share the pipe
+
     def watch(queue):
         seen, done = [], threading.Event()
 
@@ -59,17 +62,17 @@ PRELOADED = """
 
     def report(name, queue, seen, done):
         assert done.wait(30), seen
-        print("seen", name, *seen, flush=True)
+        say("seen", name, *seen)
 
     with RedisFileEventQueue(sys.argv[1], name="orders", payload_type=dict, redis_url=sys.argv[2]) as queue:
         seen, done = watch(queue)
         queue.publish({"n": "first"})
-        print("worker", queue.worker_id, flush=True)
+        say("worker", queue.worker_id)
         children = []
         for number in range(2):
             if (pid := os.fork()) == 0:
                 seen, done = watch(queue)
-                print("worker", queue.worker_id, flush=True)
+                say("worker", queue.worker_id)
                 queue.publish({"n": "child"})
                 report("child", queue, seen, done)
                 queue.close()
@@ -78,7 +81,7 @@ PRELOADED = """
         report("parent", queue, seen, done)
         for pid in children:
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    print("through", flush=True)
+    say("through")
 """
 
 

@@ -13,7 +13,7 @@ import pytest
 from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.queues import Make, Spawn, Wait, log_bytes, publish_when_possible
 
-KILLS = int(os.environ.get("EVENTY_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("EVENTY_TEST_KILLS", "2"))
 
 KILLED = """
     import os, signal, sys

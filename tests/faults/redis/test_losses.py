@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from eventy_sync.redis.server import RedisServer
-from tests.faults.redis.queues import Make, Wait, log_bytes, numbers, publish_when_possible
+from tests.faults.redis.queues import (
+    Make,
+    Queue,
+    Wait,
+    is_granted,
+    log_bytes,
+    numbers,
+    outcome,
+    publish_when_possible,
+    settle,
+)
 
 
-@pytest.mark.parametrize("loss", ["restart", "flushall", "counter", "journal"])
+@pytest.mark.parametrize(
+    "loss", ["restart", "flushall", "next_event_id", "journal", "meta", "roots", "workers", "changes", "scripts"]
+)
 def test_a_server_that_forgot_everything_is_told(make: Make, server: RedisServer, wait_until: Wait, loss: str) -> None:
     """Two roots that live go on where they were: no id twice, no event lost, equal logs."""
     with make("a") as a, make("b") as b:
@@ -23,13 +37,49 @@ def test_a_server_that_forgot_everything_is_told(make: Make, server: RedisServer
             server.start()
         elif loss == "flushall":
             server.command("FLUSHALL")
-        elif loss == "counter":
-            server.command("DEL", "eventy:orders:next_event_id")
+        elif loss == "scripts":
+            server.command("SCRIPT", "FLUSH")
         else:
-            server.command("DEL", "eventy:orders:journal")
+            assert server.command("DEL", f"eventy:orders:{loss}") or loss == "changes"
         for number in range(20, 40):
             publish_when_possible(a if number % 2 else b, {"n": number}, wait_until)
         wait_until(lambda: seen == list(range(1, 41)))
         wait_until(lambda: log_bytes(a) == log_bytes(b))
         assert numbers(a) == list(range(40))
-        assert not b.create_claim("x")
+        assert not is_granted(b, "x", wait_until)
+
+
+def test_a_server_that_forgets_over_and_over_is_told_each_time(
+    make: Make, server: RedisServer, wait_until: Wait
+) -> None:
+    """FLUSHALL at any moment, while two roots publish: acknowledged events are there once, logs are equal."""
+    with make("a") as a, make("b") as b:
+        a.subscribe(lambda event: None)
+        seen: list[int] = []
+        b.subscribe(lambda event: seen.append(event.id))
+        publish_when_possible(a, {"n": "first of a"}, wait_until)
+        publish_when_possible(b, {"n": "first of b"}, wait_until)
+        outcomes: dict[int, str] = {}
+        stop = threading.Event()
+
+        def publish(queue: Queue, number: int) -> None:
+            while not stop.is_set():
+                outcomes[number] = outcome(queue, {"n": number})
+                number += 2
+
+        threads = [threading.Thread(target=publish, args=pair) for pair in ((a, 0), (b, 1))]
+        for thread in threads:
+            thread.start()
+        for _ in range(10):
+            goal = len(outcomes) + 40
+            wait_until(lambda goal=goal: len(outcomes) >= goal)
+            server.command("FLUSHALL")
+        stop.set()
+        for thread in threads:
+            thread.join()
+        there = settle(a, b, wait_until)
+        assert len(set(there)) == len(there)
+        assert {number for number, value in outcomes.items() if value == "published"} <= set(there)
+        assert not {number for number, value in outcomes.items() if value == "refused"} & set(there)
+        wait_until(lambda: len(seen) == a.health()["tail"])
+        assert seen == list(range(1, len(seen) + 1))

@@ -12,7 +12,17 @@ import redis
 
 from eventy_sync import CoordinationError
 from eventy_sync.redis.server import RedisServer
-from tests.faults.redis.queues import Make, Wait, impatient, log_bytes, numbers, outcome, settle, wait_for_mode
+from tests.faults.redis.queues import (
+    Make,
+    Wait,
+    impatient,
+    is_granted,
+    log_bytes,
+    numbers,
+    outcome,
+    settle,
+    wait_for_mode,
+)
 
 Trouble = Callable[[RedisServer], "contextmanager[None]"]
 
@@ -111,7 +121,7 @@ def test_a_server_that_refuses_for_now_is_degraded_not_wrong(
         wait_for_mode(a, "connected", wait_until)
         assert settle(a, b, wait_until) == [0, 1, 2]
         assert "no" not in numbers(a)
-        assert a.create_claim("x")
+        assert is_granted(a, "x", wait_until)
 
 
 @pytest.mark.parametrize(("trouble", "says"), TROUBLES)
@@ -132,7 +142,7 @@ def test_alone_a_server_that_refuses_for_now_is_done_without(
         assert a.publish({"n": 3}).id == 4
         a.subscribe(lambda event: None)
         with make("b", resync=True) as b:
-            assert not b.create_claim("x")
+            assert not is_granted(b, "x", wait_until)
             assert numbers(b) == [0, 1, 2, 3]
 
 

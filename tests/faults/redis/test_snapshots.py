@@ -8,7 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from eventy_sync.redis.server import RedisServer
-from tests.faults.redis.queues import Make, Wait, log_bytes, numbers, publish_when_possible, settle, wait_for_mode
+from tests.faults.redis.queues import (
+    Make,
+    Wait,
+    is_granted,
+    log_bytes,
+    numbers,
+    publish_when_possible,
+    settle,
+    wait_for_mode,
+)
 
 SNAPSHOT = "dump.rdb"
 
@@ -69,9 +78,9 @@ def test_a_claim_that_an_old_snapshot_has_not_is_held_all_the_same(
         go_back_to_snapshot(server)
         settle(a, b, wait_until)
         wait_for_mode(b, "connected", wait_until)
-        assert not b.create_claim("taken")
+        assert not is_granted(b, "taken", wait_until)
         assert b.get_claim("taken").worker_id == a.worker_id
-        assert b.create_claim("new")
+        assert is_granted(b, "new", wait_until)
         assert b.get_claim("new").token > token
 
 
