@@ -149,9 +149,8 @@ def test_alone_a_server_that_refuses_for_now_is_done_without(
 
 def test_a_server_that_is_loading_is_waited_for(make: Make, wait_until: Wait) -> None:
     """It answers LOADING after its start: degraded with that reason, connected when it has loaded."""
-    slow = {"key-load-delay": "300", "loading-process-events-interval-bytes": "1024"}
-    with RedisServer(persistent=True, **slow) as server:
-        fill(server, 10_000)
+    with RedisServer(persistent=True, **{"key-load-delay": "300"}) as server:
+        fill(server, 10_000, 1000)  # it answers once in two megabytes
         fields = {"redis_url": server.url}
         with make("a", **fields) as a, make("b", **fields) as b:
             a.publish({"n": 0})
@@ -173,10 +172,11 @@ def test_a_server_that_is_loading_is_waited_for(make: Make, wait_until: Wait) ->
             assert settle(a, b, wait_until)[-1] == 1
 
 
-def fill(server: RedisServer, keys: int) -> None:
+def fill(server: RedisServer, keys: int, value_bytes: int) -> None:
     """Give it something to load."""
     with redis.Redis(port=server.port, protocol=2) as client:
-        client.eval("for n = 1, tonumber(ARGV[1]) do redis.call('SET', 'filler' .. n, n) end", 0, keys)
+        script = "for n = 1, tonumber(ARGV[1]) do redis.call('SET', 'filler' .. n, ARGV[2]) end"
+        client.eval(script, 0, keys, b"x" * value_bytes)
 
 
 def test_output_that_overruns_the_limit_cuts_the_monitor_which_catches_up(
