@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from eventy_sync.delivery.waking import Bell, Hint
-from eventy_sync.errors import StorageError
+from eventy_sync.errors import QueueClosedError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class LogWatcher:
                     ticked_at = now
                     self._on_tick()
                 failing = False
-            except StorageError as exc:
+            except (StorageError, QueueClosedError) as exc:  # closed by the last handler's end, while we looked
                 if not failing and not self._stopping:
                     logger.error("the log cannot be watched, trying again: %s", exc)
                 failing = True

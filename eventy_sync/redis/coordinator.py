@@ -261,7 +261,8 @@ class RedisCoordinator(Coordinator):
         except ResyncNeededError as exc:
             self._go_on_in_recovery(REJOINING, exc)
         except EventyError as exc:
-            logger.error("coordination failed, trying again: %s", exc)
+            if not self._stopping.is_set():
+                logger.error("coordination failed, trying again: %s", exc)
 
     # -- without Redis ---------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from eventy_sync import StorageError
+from eventy_sync import QueueClosedError, StorageError
 from eventy_sync.delivery.log_watcher import LogWatcher
 
 
@@ -104,3 +104,19 @@ def test_a_quiet_log_is_looked_at_seldom(watcher: LogWatcher, log: Log) -> None:
     before = log.looks
     pause.wait(0.5)
     assert log.looks - before < 60
+
+
+def test_a_tick_that_finds_the_queue_closed_ends_without_a_word(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    """The last handler's end closes the queue, and a tick may be under way then."""
+    ticked = threading.Event()
+
+    def tick() -> None:
+        watcher.stop()
+        ticked.set()
+        raise QueueClosedError("the queue is closed")
+
+    watcher = LogWatcher("watcher", log.tail, tick, lambda: None)
+    watcher.start()
+    assert ticked.wait(20.0)
+    watcher.join()
+    assert caplog.text == ""
