@@ -109,6 +109,7 @@ class RedisCoordinator(Coordinator):
             self.mode,
             join=self._join,
             catch_up=self._catching_up.extend_locked,
+            resync=lambda needed: self._go_on_in_recovery(REJOINING, needed),
             degrade=self.degrade,
             pause=self._stopping.wait,
         )
@@ -280,7 +281,8 @@ class RedisCoordinator(Coordinator):
         try:
             work()
         except RedisUnavailableError as exc:
-            self.degrade(exc)
+            if not self._stopping.is_set():
+                self.degrade(exc)
         except (ResyncNeededError, DivergedError) as exc:
             self._go_on_in_recovery(REJOINING, exc)
         except EventyError as exc:
