@@ -108,7 +108,7 @@ def _work(a: Queue, b: Queue, course: Course) -> None:
 def _start_worker(course: Course, worker: str, share: str) -> Any:
     course.worker_ids[worker] = uuid4()
     root = course.directory / f"host-{worker[0]}"
-    arguments = (root, course.prefix, course.worker_ids[worker], worker, share, EVENTS_A_SHARE)
+    arguments = (root, course.prefix, course.worker_ids[worker], worker, share, EVENTS_A_SHARE, os.getpid())
     address = {"EVENTY_REDIS_URL": course.url, "EVENTY_REDIS_PASSWORD": course.password or ""}
     return course.processes.start(_WORKER, *arguments, **address)
 
