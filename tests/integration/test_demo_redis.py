@@ -107,6 +107,15 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_workers_end_with_a_demo_that_is_killed(start_cli: Start, tmp_path: Path, wait_until: Wait) -> None:
+    """Even with -9, when nobody is left to end them."""
+    with RedisServer() as server:
+        demo = start_cli("demo", "--redis", server.url, "--keep", tmp_path / "kept")
+        wait_until(lambda: workers(tmp_path) == 4)
+        demo.kill()
+        wait_until(lambda: workers(tmp_path) == 0)
+
+
 def test_without_a_server_to_start_it_says_what_to_install(tmp_path: Path) -> None:
     """One line, and nothing left."""
     source = (
