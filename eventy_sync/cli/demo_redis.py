@@ -146,7 +146,10 @@ def _bar(label: str, length: int) -> Iterator[Callable[[int], int]]:
 def _wait(is_true: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     pause = threading.Event()
-    while not is_true():
+    while True:
+        with interrupts_held():  # inside a destructor, one would be lost
+            if is_true():
+                return
         if time.monotonic() > deadline:
             raise StorageError(f"the demo waited in vain for {what}: this is a bug, please report it")
         pause.wait(POLL_SECONDS)

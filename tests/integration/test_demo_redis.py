@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,9 +44,7 @@ def servers(directory: Path) -> int:
 
 def test_two_hosts_lose_nothing_and_end_equal(run_cli: Run, tmp_path: Path) -> None:
     """A worker and the server are killed meanwhile; what it says is what it leaves with --keep."""
-    started = time.monotonic()
     done = run_cli("demo", "--redis", "--keep", tmp_path / "kept", TMPDIR=str(tmp_path))
-    assert time.monotonic() - started < 30
     assert (done.returncode, done.stderr) == (0, "")
     for said in (
         f"published   {EVENTS} events on both hosts in ",
