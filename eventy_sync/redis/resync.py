@@ -14,19 +14,18 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 import redis
 
 from eventy_sync.errors import CoordinationError, StorageError
 from eventy_sync.redis.filling import pages
-from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link, Script
 from eventy_sync.redis.messages import ResyncDone, ResyncRequest, encode
+from eventy_sync.redis.site import Site
 from eventy_sync.redis.translation import RedisUnavailableError, translated
 from eventy_sync.storage.log import Entry, EventLog
-from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
 
@@ -92,19 +91,10 @@ _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Pa
 class Resync:
     """Both sides of a resync.  `ask` blocks its caller; `answer` works in a thread of its own."""
 
-    def __init__(
-        self,
-        keys: Keys,
-        link: Link,
-        pool: redis.ConnectionPool,
-        timeout_seconds: float,
-        root_id: UUID,
-        worker_id: UUID,
-        store: StateStore,
-    ) -> None:
+    def __init__(self, site: Site, link: Link, timeout_seconds: float) -> None:
         # fixed after construction
-        self._keys, self._link, self._pool, self._store = keys, link, pool, store
-        self._timeout_seconds, self._root_id, self._worker_id = timeout_seconds, str(root_id), str(worker_id)
+        self._keys, self._link, self._pool, self._store = site.keys, link, site.pool, site.store
+        self._timeout_seconds, self._root_id, self._worker_id = timeout_seconds, str(site.root_id), str(site.worker_id)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         # guarded by _lock
