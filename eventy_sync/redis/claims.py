@@ -45,10 +45,10 @@ class _Here:
         pause: Callable[[float], object],
         claim_id: str,
         worker_id: UUID,
-        data: Any,
+        data: str,
         ttl_seconds: float,
     ) -> None:
-        self._table, self._pause, self._claim_id = table, pause, claim_id
+        self._table, self._pause = table, pause
         self._wanted = (claim_id, worker_id, data, ttl_seconds)
         self._was_asked = False
         self._error: StorageError | None = None
@@ -59,7 +59,7 @@ class _Here:
         if not self._was_asked:
             self._was_asked = True
             try:
-                self.claim = self._table.create(*self._wanted)
+                self.claim = self._table.grant(*self._wanted)
             except StorageError as exc:
                 self._error = exc
 
@@ -112,8 +112,8 @@ class RedisClaims:
         check_ttl(ttl_seconds)
         text = encode_data(data)
         deadline = time.monotonic() + AWAIT_SECONDS
-        while self._table.batch_get([claim_id]) == [None]:
-            here = _Here(self._table, self._pause, claim_id, worker_id, data, ttl_seconds)
+        while not self._table.is_held(claim_id):
+            here = _Here(self._table, self._pause, claim_id, worker_id, text, ttl_seconds)
             try:
                 self._check_connected()
                 last_token = self._last_token

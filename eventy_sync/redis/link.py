@@ -28,8 +28,12 @@ Argument = Union[bytes, str, int]
 
 def pack(arguments: Sequence[Argument]) -> bytes:
     """Return arguments as they go over the wire, one after the other."""
-    encoded = [each if isinstance(each, bytes) else str(each).encode() for each in arguments]
-    return b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in encoded])
+    packed = []
+    for each in arguments:
+        if each.__class__ is not bytes:
+            each = each.encode() if isinstance(each, str) else b"%d" % each
+        packed.append(b"$%d\r\n%b\r\n" % (len(each), each))
+    return b"".join(packed)
 
 
 class Script:
