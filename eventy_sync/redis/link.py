@@ -30,9 +30,8 @@ def pack(arguments: Sequence[Argument]) -> bytes:
     """Return arguments as they go over the wire, one after the other."""
     packed = []
     for each in arguments:
-        if each.__class__ is not bytes:
-            each = each.encode() if isinstance(each, str) else b"%d" % each
-        packed.append(b"$%d\r\n%b\r\n" % (len(each), each))
+        text = each if isinstance(each, bytes) else each.encode() if isinstance(each, str) else b"%d" % each
+        packed.append(b"$%d\r\n%b\r\n" % (len(text), text))
     return b"".join(packed)
 
 

@@ -31,7 +31,10 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _COLUMNS = "id, worker_id, token, data, created_at, expires_at"
 _KIND = "claims"
 # After a reboot the boot clock says nothing, so the wall clock decides.
-_LIVE = "(CASE WHEN boot_id = ? AND created_boot <= ? THEN expires_boot > ? ELSE expires_at > ? END)"
+_LIVE = (
+    "(CASE WHEN claims.boot_id = ? AND claims.created_boot <= ? THEN claims.expires_boot > ? "
+    "ELSE claims.expires_at > ? END)"
+)
 
 _GRANT = f"""
     INSERT INTO claims (id, worker_id, token, data, created_at, expires_at, boot_id, created_boot, expires_boot)
@@ -39,11 +42,7 @@ _GRANT = f"""
     ON CONFLICT (id) DO UPDATE SET worker_id = excluded.worker_id, token = excluded.token, data = excluded.data,
         created_at = excluded.created_at, expires_at = excluded.expires_at, boot_id = excluded.boot_id,
         created_boot = excluded.created_boot, expires_boot = excluded.expires_boot
-    WHERE NOT {
-    _LIVE.replace("boot_id", "claims.boot_id")
-    .replace("created_boot", "claims.created_boot")
-    .replace("expires_", "claims.expires_")
-}
+    WHERE NOT {_LIVE}
 """
 
 
