@@ -97,7 +97,15 @@ class Journal:
         self._session = self._sessions.begin()
 
     def publish(
-        self, epoch: bytes, token: bytes, lost_token: bytes, tail: int, tail_at: int, payload_fields: Sequence[bytes]
+        self,
+        epoch: bytes,
+        token: bytes,
+        lost_token: bytes,
+        tail: int,
+        tail_at: int,
+        payload_fields: Sequence[bytes],
+        *,
+        others_wait: bool = False,
     ) -> Published | Refused:
         """Get ids for these payloads and journal them.
 
@@ -109,7 +117,7 @@ class Journal:
         """
         arguments = [epoch, token, b"%d" % tail, b"%d" % tail_at, lost_token, *payload_fields]
         packed = b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
-        reply = self._publishing.call(self._publish, len(arguments), packed)
+        reply = self._publishing.call(self._publish, len(arguments), packed, others_wait=others_wait)
         missing: list[Entry] = []
         if reply.__class__ is list:
             reply, missing = reply[0], [_entry(each) for each in reply[1]]

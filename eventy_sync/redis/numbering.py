@@ -54,7 +54,7 @@ class RedisNumbering:
             CoordinationError: other roots have this queue, and Redis cannot be asked or has to wait for them.
         """
         payload_fields = [each for batch in batches for each in batch.payload_fields]
-        published, is_unknown = self.publish_to_redis(end, payload_fields)
+        published, is_unknown = self.publish_to_redis(end, payload_fields, others_wait=len(batches) > 1)
         if published is not None:
             return published
         if self._membership.roots.is_alone:
@@ -63,7 +63,9 @@ class RedisNumbering:
             "whether the event was published is unknown" if is_unknown else "the event was not published"
         )
 
-    def publish_to_redis(self, end: LogEnd, payload_fields: Sequence[bytes]) -> tuple[tuple[int, int] | None, bool]:
+    def publish_to_redis(
+        self, end: LogEnd, payload_fields: Sequence[bytes], *, others_wait: bool = False
+    ) -> tuple[tuple[int, int] | None, bool]:
         """Return first id and time, or None if Redis cannot be had, and whether it may have published all the same."""
         started, failures = time.monotonic(), 0
         lost_token = b""  # of a request whose reply was lost: asking once more settles it
@@ -72,7 +74,9 @@ class RedisNumbering:
             try:
                 epoch = self._membership.epoch or self._join(end)
                 token = self._journal.token()
-                reply = self._journal.publish(epoch, token, lost_token, end.tail, end.tail_at, payload_fields)
+                reply = self._journal.publish(
+                    epoch, token, lost_token, end.tail, end.tail_at, payload_fields, others_wait=others_wait
+                )
                 if isinstance(reply, Published):
                     return self._accept(end, epoch, reply), False
                 self._overcome(reply, end, started)
