@@ -128,7 +128,7 @@ class Resync:
                 try:
                     if self._receive(taker.rest_of(wanted), request_id, taker, lock):
                         return True
-                    if not self._link.command("EXISTS", f"{self._keys.resync(request_id)}:peer"):
+                    if self._link.command("GET", f"{self._keys.resync(request_id)}:peer") is None:
                         return False
                     logger.warning("resync: a root has begun to answer and fallen silent, asking again")
                 finally:
