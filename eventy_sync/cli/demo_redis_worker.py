@@ -24,6 +24,7 @@ CLAIM_SECONDS = 600.0
 PACE_SECONDS = 0.01
 """Between two events of a worker: so that the demo lasts long enough for something to go wrong."""
 _RETRY_SECONDS = 0.05
+_LOOK_SECONDS = 1.0
 
 
 class InOrder:
@@ -55,16 +56,24 @@ def make_queue(root: Path, url: str, password: str | None, prefix: str, **fields
 
 def main() -> None:
     """Work until told to stop.  URL and password come by the environment: others can read a command line."""
-    root, prefix, worker_id, worker, share, events = sys.argv[1:7]
+    root, prefix, worker_id, worker, share, events, demo = sys.argv[1:8]
     stopping = threading.Event()
     logging.getLogger("eventy_sync").setLevel(logging.ERROR)  # that Redis goes away is what is shown
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    threading.Thread(target=_stop_with_the_demo, args=(int(demo), stopping), daemon=True).start()
     url, password = os.environ["EVENTY_REDIS_URL"], os.environ["EVENTY_REDIS_PASSWORD"] or None
     with make_queue(Path(root), url, password, prefix, worker_id=UUID(worker_id)) as queue:
         queue.subscribe(InOrder(), from_index=1)
         _try_claim(queue, worker, stopping)
         _publish_share(queue, worker, share, int(events), stopping)
         stopping.wait()
+
+
+def _stop_with_the_demo(demo: int, stopping: threading.Event) -> None:
+    """Stop when the demo is no more, as when it was killed with -9."""
+    while not stopping.wait(_LOOK_SECONDS):
+        if os.getppid() != demo:
+            stopping.set()
 
 
 def _try_claim(queue: RedisFileEventQueue[Any], worker: str, stopping: threading.Event) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 from eventy_sync.errors import EventyError, InvalidArgumentError
 from eventy_sync.event_queue import EventQueue
-from eventy_sync.file.queue import AbstractFileEventQueue, FileEventQueue
+from eventy_sync.file.abstract_queue import AbstractFileEventQueue
+from eventy_sync.file.queue import FileEventQueue
 from eventy_sync.queue_manager import QueueManager
 
 MAX_NAME_CHARACTERS = 180

@@ -22,7 +22,7 @@ class _Record(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Record).decode
 
 
-def without_token(worker_id: UUID, data: str, ttl_seconds: float) -> str:
+def without_token(worker_id: str, data: str, ttl_seconds: float) -> str:
     """Return a new claim's record up to its token, which the server puts behind it; `data` is JSON."""
     now = datetime.now(timezone.utc).timestamp()
     return f'{{"worker_id":"{worker_id}","created_at":{now},"expires_at":{now + ttl_seconds},"data":{data},"token":'

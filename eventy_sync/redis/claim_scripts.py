@@ -25,8 +25,11 @@ class ClaimScripts:
 
     def __init__(self, keys: Keys, link: Link, sessions: Sessions, root_id: UUID, epoch: Callable[[], bytes]) -> None:
         # fixed after construction
-        self._keys, self._link, self._sessions, self._root_id, self._epoch = keys, link, sessions, root_id, epoch
+        self._keys, self._link, self._sessions, self._epoch = keys, link, sessions, epoch
+        self._root_id = str(root_id)
+        # replaced as a whole
         self._session = sessions.begin()
+        self._worker = root_id, self._root_id
 
     def take(
         self,
@@ -38,8 +41,9 @@ class ClaimScripts:
         meanwhile: Callable[[], object],
     ) -> int:
         """Return the token of the claim taken, `HELD` or `NOT_NOW`; `data` is JSON, tokens go on from `last_token`."""
-        record = claim_records.without_token(worker_id, data, ttl_seconds)
-        message = self._message("add_claim", claim_id, worker_id)
+        worker = self._text_of(worker_id)
+        record = claim_records.without_token(worker, data, ttl_seconds)
+        message = self._message("add_claim", claim_id, worker)
         arguments: list[Argument] = [self._epoch(), self._session, claim_id, _milliseconds(ttl_seconds), record]
         arguments += [last_token, self._keys.channel, f'{message},"token":']
         return int(self._link.run(_CLAIM, self._names(claim_id), arguments, meanwhile))
@@ -54,8 +58,9 @@ class ClaimScripts:
         return self._change(claim_id, worker_id, token, 0, b"")
 
     def _change(self, claim_id: str, worker_id: UUID, token: int, milliseconds: int, record: bytes) -> int:
-        message = f'{self._message("remove_claim", claim_id, worker_id)},"token":{token}}}'
-        arguments: list[Argument] = [self._epoch(), claim_id, str(worker_id), token, milliseconds, record]
+        worker = self._text_of(worker_id)
+        message = f'{self._message("remove_claim", claim_id, worker)},"token":{token}}}'
+        arguments: list[Argument] = [self._epoch(), claim_id, worker, token, milliseconds, record]
         return int(self._link.run(_RENEW, self._names(claim_id), [*arguments, self._keys.channel, message]))
 
     def restore(self, held: Sequence[tuple[Claim, float]]) -> list[Claim]:
@@ -80,9 +85,15 @@ class ClaimScripts:
         keys = self._keys
         return keys.claim(claim_id), keys.meta, keys.claims, keys.claim_ids
 
-    def _message(self, kind: str, claim_id: str, worker_id: UUID) -> str:
+    def _text_of(self, worker_id: UUID) -> str:
+        """Return it as text, which is most of the time the same one's."""
+        if worker_id is not self._worker[0]:
+            self._worker = worker_id, str(worker_id)
+        return self._worker[1]
+
+    def _message(self, kind: str, claim_id: str, worker: str) -> str:
         name = msgspec.json.encode(claim_id).decode()
-        return f'{{"type":"{kind}","worker_id":"{worker_id}","root_id":"{self._root_id}","claim_id":{name}'
+        return f'{{"type":"{kind}","worker_id":"{worker}","root_id":"{self._root_id}","claim_id":{name}'
 
 
 def _milliseconds(seconds: float) -> int:

@@ -28,7 +28,7 @@ R = TypeVar("R")
 AWAIT_SECONDS = 3.0
 """So long a claim waits for other roots to say what they hold, after the server has lost something."""
 _PAUSE_SECONDS = 0.01
-_GIVE_WAY_SECONDS, _STAYS_SECONDS = 0.0005, 1.0
+_GIVE_WAY_SECONDS, _INSIST_SECONDS = 0.0005, 10.0
 _AT_ONCE = 100
 
 
@@ -36,7 +36,7 @@ class _Here:
     """This root's side of taking a claim: granted while the request is on its way to Redis.
 
     Another worker of this root may be faster here and slower there.  It gives way then; so whom Redis has granted
-    the claim waits while others come and go here, and gives up only when one and the same stays.
+    the claim waits while others come and go here.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class _Here:
         pause: Callable[[float], object],
         claim_id: str,
         worker_id: UUID,
-        data: Any,
+        data: str,
         ttl_seconds: float,
     ) -> None:
-        self._table, self._pause, self._claim_id = table, pause, claim_id
+        self._table, self._pause = table, pause
         self._wanted = (claim_id, worker_id, data, ttl_seconds)
         self._was_asked = False
         self._error: StorageError | None = None
@@ -59,19 +59,14 @@ class _Here:
         if not self._was_asked:
             self._was_asked = True
             try:
-                self.claim = self._table.create(*self._wanted)
+                self.claim = self._table.grant(*self._wanted)
             except StorageError as exc:
                 self._error = exc
 
-    def insist(self) -> None:
-        """Wait while others are about to give way."""
-        stays, deadline = None, 0.0
-        while self.claim is None and self._error is None:
-            (holder,) = self._table.batch_get([self._claim_id])
-            if holder != stays:
-                stays, deadline = holder, time.monotonic() + _STAYS_SECONDS
-            elif holder is not None and time.monotonic() > deadline:
-                return
+    def insist(self, seconds: float) -> None:
+        """Wait while others are about to give way, so many seconds at most."""
+        deadline = time.monotonic() + seconds
+        while self.claim is None and self._error is None and time.monotonic() < deadline:
             self._pause(_GIVE_WAY_SECONDS)
             self._was_asked = False
             self.grant()
@@ -117,8 +112,8 @@ class RedisClaims:
         check_ttl(ttl_seconds)
         text = encode_data(data)
         deadline = time.monotonic() + AWAIT_SECONDS
-        while self._table.batch_get([claim_id]) == [None]:
-            here = _Here(self._table, self._pause, claim_id, worker_id, data, ttl_seconds)
+        while not self._table.is_held(claim_id):
+            here = _Here(self._table, self._pause, claim_id, worker_id, text, ttl_seconds)
             try:
                 self._check_connected()
                 last_token = self._last_token
@@ -129,16 +124,16 @@ class RedisClaims:
                 here.take_back()
                 raise
             if token != NOT_NOW:
-                return self._agree(here, token, claim_id, worker_id)
+                return self._agree(here, token, claim_id, worker_id, ttl_seconds)
             here.take_back()
             self._await_roots(deadline)
         return None
 
-    def _agree(self, here: _Here, token: int, claim_id: str, worker_id: UUID) -> Claim | None:
+    def _agree(self, here: _Here, token: int, claim_id: str, worker_id: UUID, ttl_seconds: float) -> Claim | None:
         """Make one of what Redis and this root have answered."""
         here.grant()
         if token > HELD:
-            here.insist()
+            here.insist(min(_INSIST_SECONDS, ttl_seconds / 2))
         claim = here.claim
         if claim is None:
             if token > HELD:

@@ -11,13 +11,10 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
-from eventy_sync.file.identity import QueueIdentity, SharedName
 from eventy_sync.redis.background import Background
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.changes import Changes
@@ -27,22 +24,18 @@ from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.hearing import Hearing
 from eventy_sync.redis.journal import DivergedError, Journal
-from eventy_sync.redis.keys import Keys
-from eventy_sync.redis.link import Link
 from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.numbering import RedisNumbering
 from eventy_sync.redis.operations import Operations
-from eventy_sync.redis.pool import ServerPool
 from eventy_sync.redis.resync import Resync, ResyncNeededError
 from eventy_sync.redis.roots import Roots
-from eventy_sync.redis.server_info import EvictionWarning, SameServer
-from eventy_sync.redis.sessions import Sessions
+from eventy_sync.redis.server_info import EvictionWarning
+from eventy_sync.redis.site import Site
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.redis.workers import Workers
 from eventy_sync.storage.log import EventLog, LogEnd
-from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
 
@@ -59,63 +52,46 @@ class RedisCoordinator(Coordinator):
 
     numbering: RedisNumbering
 
-    def __init__(
-        self,
-        *,
-        pool: ServerPool,
-        keys: Keys,
-        shared_name: SharedName,
-        root: Path,
-        identity: QueueIdentity,
-        store: StateStore,
-        worker_id: UUID,
-        journal_length: int,
-        resync: bool,
-        resync_timeout_seconds: float,
-    ) -> None:
+    def __init__(self, site: Site, *, journal_length: int, resync: bool, resync_timeout_seconds: float) -> None:
         # fixed after construction
-        queue_name = shared_name.name
-        self._pool, self._keys, self._queue_name, self._worker_id = pool, keys, queue_name, worker_id
-        same_server = SameServer(self._forget_epoch)
-        self._publishing, self._asking = Link(pool.make, same_server.check), Link(pool.make, same_server.check)
-        self._eviction = EvictionWarning(queue_name, self._asking)
-        sessions = Sessions()
+        self._site, self._store = site, site.store
+        self.roots, self.mode = Roots(site.root_id, site.store), Mode(site.shared_name.name)
+        self._stopping = threading.Event()
+        self._publishing, self._asking = site.links(self._forget_epoch)
+        self._eviction = EvictionWarning(site.shared_name.name, self._asking)
+        self._workers = Workers(site.keys, self._asking, site.worker_id, site.root_id)
+        self._make_what_joins(journal_length, resync)
+        self._make_what_catches_up(resync_timeout_seconds)
+        self._make_what_serves()
+        self._log: EventLog
+        self._look: Callable[[], None]
+        self._recovery = Background(f"eventy-{site.shared_name.name}-recovery")
+        self._state_resync = Background(f"eventy-{site.shared_name.name}-resync")
+        self._lock = threading.Lock()
+        # guarded by _lock
+        self._monitor: Monitor | None = None
+        # hints only
+        self._refreshed_at = 0.0
+        self._applied_at = 0.0
+
+    def _make_what_joins(self, journal_length: int, wants_all: bool) -> None:
+        site = self._site
         self._journal = Journal(
-            keys, identity.root_id, worker_id, journal_length, self._publishing, self._asking, sessions
+            site.keys, site.root_id, site.worker_id, journal_length, self._publishing, self._asking, site.sessions
         )
-        self.roots = Roots(identity.root_id, store)
-        self.mode = Mode(queue_name)
         self._membership = Membership(
-            root=root,
-            shared_name=shared_name,
-            identity=identity,
-            worker_id=worker_id,
-            store=store,
+            site,
             journal=self._journal,
             filling=Filling(self._journal, journal_length),
-            workers=(workers := Workers(keys, self._asking, worker_id, identity.root_id)),
+            workers=self._workers,
             roots=self.roots,
             link=self._asking,
-            wants_all=resync,
-        )
-        self._workers = workers
-        self._changes = Changes(keys, self._asking, store, identity.root_id, worker_id)
-        self._resync = Resync(keys, self._asking, pool, resync_timeout_seconds, identity.root_id, worker_id, store)
-        self._catching_up = CatchingUp(self._journal, self._resync, self._changes, self.roots)
-        self._stopping = threading.Event()
-        self.numbering = RedisNumbering(
-            self._journal,
-            self._membership,
-            self.mode,
-            join=self._join,
-            catch_up=self._catching_up.extend_locked,
-            degrade=self.degrade,
-            pause=self._stopping.wait,
+            wants_all=wants_all,
         )
         self._redis_claims = RedisClaims(
-            store.claims,
-            ClaimScripts(keys, self._asking, sessions, identity.root_id, self._epoch_or_empty),
-            ClaimSearch(keys, self._asking),
+            site.store.claims,
+            ClaimScripts(site.keys, self._asking, site.sessions, site.root_id, self._epoch_or_empty),
+            ClaimSearch(site.keys, self._asking),
             self.mode,
             self.roots,
             rejoin=self._rejoin,
@@ -123,12 +99,30 @@ class RedisCoordinator(Coordinator):
             pause=self._stopping.wait,
         )
         self.claims: ClaimAuthority = self._redis_claims
-        self.operations = Operations(
-            keys, self._asking, self._journal, self.roots, workers, self.mode, identity.root_id, self.degrade
+
+    def _make_what_catches_up(self, resync_timeout_seconds: float) -> None:
+        site = self._site
+        self._changes = Changes(site.keys, self._asking, site.store, site.root_id, site.worker_id)
+        self._resync = Resync(site, self._asking, resync_timeout_seconds)
+        self._catching_up = CatchingUp(self._journal, self._resync, self._changes, self.roots)
+
+    def _make_what_serves(self) -> None:
+        site = self._site
+        self.numbering = RedisNumbering(
+            self._journal,
+            self._membership,
+            self.mode,
+            join=self._join,
+            catch_up=self._catching_up.extend_locked,
+            resync=lambda needed: self._go_on_in_recovery(REJOINING, needed),
+            degrade=self.degrade,
+            pause=self._stopping.wait,
         )
-        self._store = store
+        self.operations = Operations(
+            site.keys, self._asking, self._journal, self.roots, self._workers, self.mode, site.root_id, self.degrade
+        )
         self.hearing = Hearing(
-            worker_id=worker_id,
+            worker_id=site.worker_id,
             membership=self._membership,
             catching_up=self._catching_up,
             resync=self._resync,
@@ -138,16 +132,6 @@ class RedisCoordinator(Coordinator):
             exchange_changes=self._exchange_changes,
             pause=self._stopping.wait,
         )
-        self._log: EventLog
-        self._look: Callable[[], None]
-        self._recovery = Background(f"eventy-{queue_name}-recovery")
-        self._state_resync = Background(f"eventy-{queue_name}-resync")
-        self._lock = threading.Lock()
-        # guarded by _lock
-        self._monitor: Monitor | None = None
-        # hints only
-        self._refreshed_at = 0.0
-        self._applied_at = 0.0
 
     def _forget_epoch(self) -> bool:
         """Join anew before anything else; return whether this root had joined."""
@@ -194,7 +178,7 @@ class RedisCoordinator(Coordinator):
         self.roots.remember_all()
         self._publishing.close()
         self._asking.close()
-        self._pool.disconnect()
+        self._site.pool.disconnect()
 
     def _tell_before_the_end(self) -> None:
         try:
@@ -280,7 +264,8 @@ class RedisCoordinator(Coordinator):
         try:
             work()
         except RedisUnavailableError as exc:
-            self.degrade(exc)
+            if not self._stopping.is_set():
+                self.degrade(exc)
         except (ResyncNeededError, DivergedError) as exc:
             self._go_on_in_recovery(REJOINING, exc)
         except EventyError as exc:
@@ -319,8 +304,8 @@ class RedisCoordinator(Coordinator):
 
     def start_pubsub_monitor(self) -> Monitor:
         """Start the thread that listens to the channel, and return it."""
-        name = f"eventy-{self._queue_name}-monitor"
-        monitor = Monitor(name, self._pool, self._keys.channel, self._subscribed, self.hearing.handle)
+        name = f"eventy-{self._site.shared_name.name}-monitor"
+        monitor = Monitor(name, self._site.pool, self._site.keys.channel, self._subscribed, self.hearing.handle)
         monitor.start()
         return monitor
 

@@ -28,8 +28,11 @@ Argument = Union[bytes, str, int]
 
 def pack(arguments: Sequence[Argument]) -> bytes:
     """Return arguments as they go over the wire, one after the other."""
-    encoded = [each if isinstance(each, bytes) else str(each).encode() for each in arguments]
-    return b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in encoded])
+    packed = []
+    for each in arguments:
+        text = each if isinstance(each, bytes) else each.encode() if isinstance(each, str) else b"%d" % each
+        packed.append(b"$%d\r\n%b\r\n" % (len(text), text))
+    return b"".join(packed)
 
 
 class Script:
@@ -124,8 +127,8 @@ class Link:
         connection, now = self._connection, time.monotonic()
         self._was_sent = False
         try:
-            if connection is not None and now - self._used_at > IDLE_SECONDS and connection.can_read(0):
-                connection.disconnect()  # nothing is owed to us: the server has closed it meanwhile
+            if connection is not None and now - self._used_at > IDLE_SECONDS and _is_over(connection):
+                connection.disconnect()
                 connection = None
             self._used_at = now
             if connection is None:
@@ -152,3 +155,11 @@ class Link:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.disconnect()
+
+
+def _is_over(connection: Any) -> bool:
+    """Return whether the server has closed it meanwhile: nothing is owed to us, so only the end can be read."""
+    try:
+        return bool(connection.can_read(0))
+    except (redis.RedisError, OSError):
+        return True

@@ -7,20 +7,18 @@ anything the disk wins: this root's log and claims are told before it counts as 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from uuid import UUID
 
 from eventy_sync.errors import CoordinationError, QueueIdentityError, RedisConfigurationError, StorageError
-from eventy_sync.file.identity import QueueIdentity, SharedName, adopt, mark_joined
+from eventy_sync.file.identity import adopt, mark_joined
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.journal import Joined, Journal, Refused
 from eventy_sync.redis.link import Link
 from eventy_sync.redis.messages import Heartbeat, encode
 from eventy_sync.redis.roots import Roots
+from eventy_sync.redis.site import Site
 from eventy_sync.redis.workers import Heard, Workers
 from eventy_sync.storage.log import EventLog, LogEnd
-from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +30,8 @@ class Membership:
 
     def __init__(
         self,
+        site: Site,
         *,
-        root: Path,
-        shared_name: SharedName,
-        identity: QueueIdentity,
-        worker_id: UUID,
-        store: StateStore,
         journal: Journal,
         filling: Filling,
         workers: Workers,
@@ -46,13 +40,14 @@ class Membership:
         wants_all: bool,
     ) -> None:
         # fixed after construction
-        self._root, self._shared_name, self._worker_id, self._store = root, shared_name, worker_id, store
+        self._root, self._shared_name = site.root, site.shared_name
+        self._worker_id, self._store = site.worker_id, site.store
         self._journal, self._filling, self._workers, self._link = journal, filling, workers, link
         self._wants_all = wants_all
-        self.root_id = str(identity.root_id)
+        self.root_id = str(site.root_id)
         self.roots = roots
         # written under the append lock; forgotten by anybody
-        self._identity = identity
+        self._identity = site.identity
         self.epoch: bytes | None = None
 
     def join(self, log: EventLog, end: LogEnd, claims: RedisClaims) -> bytes:

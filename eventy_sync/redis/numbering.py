@@ -19,6 +19,8 @@ from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
 
 AWAIT_SECONDS = 3.0
 """So long a publish waits for other roots to say how far they are, after the server has lost something."""
+FILL_SECONDS = 0.1
+"""So long a publish waits for another root that is filling the journal."""
 LONGEST_SECONDS = 6.0
 MAX_FAILURES = 2
 """So often a publish goes on at once: its connection may be dead, and the next one lead to another server."""
@@ -36,11 +38,13 @@ class RedisNumbering:
         *,
         join: Callable[[LogEnd], bytes],
         catch_up: Callable[[LogEnd], None],
+        resync: Callable[[ResyncNeededError], None],
         degrade: Callable[[CoordinationError], None],
         pause: Callable[[float], object],
     ) -> None:
         self._journal, self._membership, self._mode = journal, membership, mode
-        self._join, self._catch_up, self._degrade, self._pause = join, catch_up, degrade, pause
+        self._join, self._catch_up, self._resync = join, catch_up, resync
+        self._degrade, self._pause = degrade, pause
         self._local = LocalNumbering()
 
     def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
@@ -83,6 +87,7 @@ class RedisNumbering:
             except DivergedError:
                 self._membership.epoch = None
             except ResyncNeededError as exc:
+                self._resync(exc)
                 raise CoordinationError(f"the event was not published: {exc}") from exc
             except QueueIdentityError as exc:
                 self._degrade(exc)
@@ -102,14 +107,14 @@ class RedisNumbering:
         """Do what stands between this root and its ids, or raise."""
         waited_seconds = time.monotonic() - started
         if reply.reason == "behind":
+            tail = end.tail
             self._catch_up(end)
+            if end.tail == tail:
+                raise ResyncNeededError(tail + 1, self._journal.last_id())
         elif reply.reason == "awaiting":
             self._await_roots(waited_seconds)
-        elif waited_seconds > AWAIT_SECONDS:
-            raise CoordinationError(
-                "the event was not published: Redis has lost events that only another root has; start a worker there, "
-                "or, if it is gone for good, forget it (eventy-sync forget-root) and resync (eventy-sync resync)"
-            )
+        elif waited_seconds > FILL_SECONDS and (last_id := self._journal.last_id()) > end.tail:
+            raise ResyncNeededError(end.tail + 1, last_id)  # which needs the append lock
         else:
             self._membership.epoch = None
             self._pause(_PAUSE_SECONDS if waited_seconds > _PAUSE_SECONDS else 0.0)

@@ -16,6 +16,7 @@ from eventy_sync.redis.coordinator import RedisCoordinator
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.operations import KnownRoot, KnownWorker
 from eventy_sync.redis.server_address import make_pool, pool_of
+from eventy_sync.redis.site import Site
 from eventy_sync.storage.log import LogEnd
 from eventy_sync.storage.state import StateStore
 
@@ -147,13 +148,7 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
         keys = Keys(self.redis_prefix, str(self.name), pool.database, is_cluster=pool.is_cluster)
         pool.serve(keys.journal)
         return RedisCoordinator(
-            pool=pool,
-            keys=keys,
-            shared_name=shared_name,
-            root=Path(self.root_dir),
-            identity=identity,
-            store=store,
-            worker_id=self.worker_id,
+            Site(pool, keys, shared_name, Path(self.root_dir), identity, store, self.worker_id),
             journal_length=self.journal_length,
             resync=self.resync,
             resync_timeout_seconds=self.resync_lock_timeout_seconds,

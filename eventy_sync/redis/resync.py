@@ -14,26 +14,26 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 import redis
 
 from eventy_sync.errors import CoordinationError, StorageError
 from eventy_sync.redis.filling import pages
-from eventy_sync.redis.keys import Keys
-from eventy_sync.redis.link import Link
+from eventy_sync.redis.link import Link, Script
 from eventy_sync.redis.messages import ResyncDone, ResyncRequest, encode
+from eventy_sync.redis.site import Site
 from eventy_sync.redis.translation import RedisUnavailableError, translated
 from eventy_sync.storage.log import Entry, EventLog
-from eventy_sync.storage.state import StateStore
 
 logger = logging.getLogger(__name__)
 
 MAX_PAGES_AHEAD = 16
 EXPIRY_SECONDS = 60
 _POLL_SECONDS = 0.01
-_LOCK_SECONDS = 1.0
+_LOCK_SECONDS, _ASK_AGAIN_SECONDS = 1.0, 1.0
+_SEND = Script("send")
 _EVENTS, _DONE = b"events", b"done"
 
 
@@ -91,19 +91,10 @@ _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Pa
 class Resync:
     """Both sides of a resync.  `ask` blocks its caller; `answer` works in a thread of its own."""
 
-    def __init__(
-        self,
-        keys: Keys,
-        link: Link,
-        pool: redis.ConnectionPool,
-        timeout_seconds: float,
-        root_id: UUID,
-        worker_id: UUID,
-        store: StateStore,
-    ) -> None:
+    def __init__(self, site: Site, link: Link, timeout_seconds: float) -> None:
         # fixed after construction
-        self._keys, self._link, self._pool, self._store = keys, link, pool, store
-        self._timeout_seconds, self._root_id, self._worker_id = timeout_seconds, str(root_id), str(worker_id)
+        self._keys, self._link, self._pool, self._store = site.keys, link, site.pool, site.store
+        self._timeout_seconds, self._root_id, self._worker_id = timeout_seconds, str(site.root_id), str(site.worker_id)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         # guarded by _lock
@@ -149,20 +140,24 @@ class Resync:
 
     def _receive(self, wanted: Wanted, request_id: str, taker: Taker, lock: redis.lock.Lock) -> bool:
         logger.info("resync asked for: first_id=%d last_id=%d state_since=%s", *wanted)
-        request = ResyncRequest(self._worker_id, self._root_id, request_id, *wanted)
-        self._link.command("PUBLISH", self._keys.channel, encode(request))
+        request = encode(ResyncRequest(self._worker_id, self._root_id, request_id, *wanted))
         try:
-            return any(self._hand_over(*item, taker, lock) for item in self._arriving(request_id))
+            return any(self._hand_over(*item, taker, lock) for item in self._arriving(request_id, request))
         finally:
             done = ResyncDone(self._worker_id, self._root_id, request_id)
             self._link.command("DEL", self._keys.resync(request_id))
             self._link.command("PUBLISH", self._keys.channel, encode(done))
 
-    def _arriving(self, request_id: str) -> Iterator[tuple[bytes, bytes]]:
-        """Yield kind and body of what a peer sends, until there is silence for too long."""
+    def _arriving(self, request_id: str, request: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Ask, again while there is no answer, and yield kind and body of each part until silence is too long."""
         stream, position = self._keys.resync(request_id), "0"
-        deadline = time.monotonic() + self._timeout_seconds
-        while time.monotonic() < deadline and not self._stopping.wait(_POLL_SECONDS):
+        asked_at, deadline = -_ASK_AGAIN_SECONDS, time.monotonic() + self._timeout_seconds
+        while time.monotonic() < deadline:
+            if position == "0" and time.monotonic() - asked_at >= _ASK_AGAIN_SECONDS:
+                asked_at = time.monotonic()
+                self._link.command("PUBLISH", self._keys.channel, request)
+            if self._stopping.wait(_POLL_SECONDS):
+                raise RedisUnavailableError("the queue is being closed")
             for name, (kind, body) in self._link.command("XRANGE", stream, f"({position}", "+", "COUNT", 4):
                 yield kind, body
                 deadline, position = time.monotonic() + self._timeout_seconds, name.decode()
@@ -218,8 +213,7 @@ class Resync:
             for kind, body in self._answer_to(log, request):
                 if not self._wait_for_room(stream, request.request_id):
                     return
-                self._link.command("XADD", stream, "*", kind, body)
-                self._link.command("EXPIRE", stream, EXPIRY_SECONDS)
+                self._link.run(_SEND, (stream,), [EXPIRY_SECONDS, kind, body])
         except (CoordinationError, StorageError) as exc:
             logger.warning("resync not answered to the end: %s", exc)
 

@@ -25,9 +25,11 @@ if not redis.call('SET', KEYS[1], ARGV[5] .. digits .. '}', 'NX', 'PX', ARGV[4])
     return 0
 end
 redis.call('HSET', KEYS[2], 'token', digits)
-for _, ended in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 3)) do
-    redis.call('ZREM', KEYS[3], ended)
-    redis.call('ZREM', KEYS[4], ended)
+if token % 16 == 0 then
+    for _, ended in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 50)) do
+        redis.call('ZREM', KEYS[3], ended)
+        redis.call('ZREM', KEYS[4], ended)
+    end
 end
 redis.call('ZADD', KEYS[3], string.format('%d', now + ARGV[4]), ARGV[3])
 redis.call('ZADD', KEYS[4], 0, ARGV[3])

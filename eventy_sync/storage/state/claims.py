@@ -31,7 +31,19 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _COLUMNS = "id, worker_id, token, data, created_at, expires_at"
 _KIND = "claims"
 # After a reboot the boot clock says nothing, so the wall clock decides.
-_LIVE = "(CASE WHEN boot_id = ? AND created_boot <= ? THEN expires_boot > ? ELSE expires_at > ? END)"
+_LIVE = (
+    "(CASE WHEN claims.boot_id = ? AND claims.created_boot <= ? THEN claims.expires_boot > ? "
+    "ELSE claims.expires_at > ? END)"
+)
+
+_GRANT = f"""
+    INSERT INTO claims (id, worker_id, token, data, created_at, expires_at, boot_id, created_boot, expires_boot)
+    SELECT ?, ?, value + 1, ?, ?, ?, ?, ?, ? FROM counters WHERE name = 'token'
+    ON CONFLICT (id) DO UPDATE SET worker_id = excluded.worker_id, token = excluded.token, data = excluded.data,
+        created_at = excluded.created_at, expires_at = excluded.expires_at, boot_id = excluded.boot_id,
+        created_boot = excluded.created_boot, expires_boot = excluded.expires_boot
+    WHERE NOT {_LIVE}
+"""
 
 
 def check_claim_id(claim_id: str) -> str:
@@ -73,21 +85,26 @@ class ClaimTable:
         """Grant the claim under the next token, or return None because somebody holds it."""
         check_claim_id(claim_id)
         check_ttl(ttl_seconds)
-        text = encode_data(data)
+        return self.grant(claim_id, worker_id, encode_data(data), ttl_seconds)
+
+    def grant(self, claim_id: str, worker_id: UUID, data: str, ttl_seconds: float) -> Claim | None:
+        """Do what `create` does, everything being checked and the data JSON."""
         with self._connection.transaction() as database:
             now = self._clocks()
-            if database.execute(f"SELECT 1 FROM claims WHERE id = ? AND {_LIVE}", (claim_id, *_live(now))).fetchone():
+            expires_at = now.wall + int(ttl_seconds * 1_000_000)
+            boot = (now.boot_id, now.boot_seconds, now.boot_seconds + ttl_seconds)
+            row = (claim_id, worker_id.bytes, data, now.wall, expires_at, *boot, *_live(now))
+            if not database.execute(_GRANT, row).rowcount:
                 return None
             database.execute("UPDATE counters SET value = value + 1 WHERE name = 'token'")
             token = database.execute("SELECT value FROM counters WHERE name = 'token'").fetchone()[0]
-            expires_at = now.wall + int(ttl_seconds * 1_000_000)
-            row = (claim_id, worker_id.bytes, token, text, now.wall, expires_at)
-            database.execute(
-                f"INSERT OR REPLACE INTO claims ({_COLUMNS}, boot_id, created_boot, expires_boot) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, now.boot_id, now.boot_seconds, now.boot_seconds + ttl_seconds),
-            )
-        return _from_row(row)
+        created_at = from_microseconds(now.wall)
+        return Claim(claim_id, worker_id, created_at, msgspec.json.decode(data), token, from_microseconds(expires_at))
+
+    def is_held(self, claim_id: str) -> bool:
+        """Return whether somebody holds it; raises InvalidArgumentError for what is no claim id."""
+        statement = f"SELECT 1 FROM claims WHERE id = ? AND {_LIVE}"
+        return bool(self._connection.rows(statement, (check_claim_id(claim_id), *_live(self._clocks()))))
 
     def renumber(self, claim: Claim, token: int) -> Claim:
         """Let a claim that was just granted have a later token, which was given out elsewhere; return it so."""

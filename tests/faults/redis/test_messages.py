@@ -107,18 +107,31 @@ def test_a_flood_of_forged_heartbeats_keeps_nobody_from_working(
 
 
 def test_forged_requests_for_a_resync_leave_nothing_behind(make: Make, server: RedisServer, wait_until: Wait) -> None:
-    """Who does not hold the lock is not answered, and what is published meanwhile is not held up."""
-    with make("a") as a:
+    """They are not answered, and what is published meanwhile is not held up."""
+    with make("a") as a, make("b") as b:
         seen: list[int] = []
         a.subscribe(lambda event: seen.append(event.id))
         a.publish_many([{"n": number} for number in range(5000)])
         with redis.Redis(port=server.port, protocol=2) as client:
             for number in range(50):
                 client.publish(CHANNEL, FORGED[1].replace(b"abc", b"request%d" % number))
-                a.publish({"n": number})
-            wait_until(lambda: len(seen) == 5050)
+                b.publish({"n": number})
+            wait_until(lambda: seen[-1:] == [5050])
             assert client.keys("*:resync:*") == []
         assert a.health()["mode"] == "connected"
+
+
+def test_an_answer_that_nobody_fetches_expires(make: Make, server: RedisServer, wait_until: Wait) -> None:
+    """Whoever asked has died: nothing stays in the server for ever."""
+    with make("a") as a:
+        a.subscribe(lambda event: None)
+        a.publish_many([{"n": number} for number in range(5000)])
+        with redis.Redis(port=server.port, protocol=2) as client:
+            wait_until(lambda: client.pubsub_numsub(CHANNEL)[0][1] == 1)
+            client.set("eventy:orders:resync_lock", "abc", px=2000)
+            client.publish(CHANNEL, FORGED[1])
+            wait_until(lambda: len(client.keys("*:resync:*")) == 2)
+            assert all(0 < client.ttl(key) <= 60 for key in client.keys("*:resync:*"))
 
 
 @pytest.mark.parametrize("other", [{"name": "orders2"}, {"redis_prefix": "eventy2"}, {"redis_db": 1}])

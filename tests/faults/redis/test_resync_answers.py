@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eventy_sync.redis.link import Script
 from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.proxy import Proxy
 from tests.faults.redis.queues import Make, Wait, numbers, publish_when_possible
@@ -53,7 +54,7 @@ def test_a_peer_that_dies_in_the_middle_of_an_answer_is_replaced(
         for start in range(1, 5000, 500):
             quick.publish_many([{"n": number} for number in range(start, start + 500)])
         wait_until(lambda: late.health()["tail"] == 5001)
-        proxy.hold_request("XADD")
+        proxy.hold_request(Script("send").sha)
         with make("b", resync=True, resync_lock_timeout_seconds=4.0) as b:
             assert proxy.struck == ["hold request"]
             assert numbers(b) == list(range(5000 + 1))
