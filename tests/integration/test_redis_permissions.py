@@ -76,7 +76,7 @@ def exercise(user: UserOfTheDocument, server: RedisServer, wait_until: Wait) -> 
         b.subscribe(lambda event: None)
         a.publish({"n": 1})
         b.publish_many([{"n": number} for number in range(2, 500)])
-        wait_until(lambda: any(each.worker_id == a.worker_id for each in b.search_results().items))
+        wait_until(lambda: b.count_results(worker_id__eq=a.worker_id) > 0)
         assert a.create_claim("x", ttl_seconds=60)
         assert a.renew_claim("x")
         assert [each is not None for each in b.batch_get_claims(["x", "y"])] == [True, False]
