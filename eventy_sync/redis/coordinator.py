@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventy_sync.errors import CoordinationError, EventyError
-from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
+from eventy_sync.file.coordinator import ClaimAuthority, Coordinator, Watcher
 from eventy_sync.redis.background import Background
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.changes import Changes
@@ -64,7 +64,7 @@ class RedisCoordinator(Coordinator):
         self._make_what_catches_up(resync_timeout_seconds)
         self._make_what_serves()
         self._log: EventLog
-        self._look: Callable[[], None]
+        self._watcher: Watcher
         self._recovery = Background(f"eventy-{site.shared_name.name}-recovery")
         self._state_resync = Background(f"eventy-{site.shared_name.name}-resync")
         self._lock = threading.Lock()
@@ -143,11 +143,11 @@ class RedisCoordinator(Coordinator):
 
     # -- the beginning and the end ---------------------------------------------------------------------------
 
-    def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
+    def start(self, log: EventLog, watcher: Watcher, on_claim_lost: Callable[[str, int], None]) -> None:
         """Begin to serve this log; Redis is asked when it is first needed."""
-        self._log, self._look = log, look
-        self._catching_up.start(log, look)
-        self.hearing.start(log, look, on_claim_lost)
+        self._log, self._watcher = log, watcher
+        self._catching_up.start(log, watcher)
+        self.hearing.start(log, watcher, on_claim_lost)
 
     def connect(self) -> None:
         """Join now; without Redis, go on degraded and keep trying.
@@ -292,7 +292,7 @@ class RedisCoordinator(Coordinator):
             except EventyError as exc:
                 self.mode.change(DEGRADED, exc if isinstance(exc, CoordinationError) else CoordinationError(str(exc)))
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
-        self._look()
+        self._watcher.look()
 
     # -- listening -------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
+from eventy_sync.file.coordinator import Watcher
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.membership import Membership
@@ -50,12 +51,12 @@ class Hearing:
         self._attempt, self._refresh, self._exchange_changes, self._pause = attempt, refresh, exchange_changes, pause
         self._inbox = Inbox()
         self._log: EventLog
-        self._look: Callable[[], None]
+        self._watcher: Watcher
         self._on_claim_lost: Callable[[str, int], None]
 
-    def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
+    def start(self, log: EventLog, watcher: Watcher, on_claim_lost: Callable[[str, int], None]) -> None:
         """Begin to serve this log; see `Coordinator.start`."""
-        self._log, self._look, self._on_claim_lost = log, look, on_claim_lost
+        self._log, self._watcher, self._on_claim_lost = log, watcher, on_claim_lost
 
     def handle(self, data: bytes) -> None:
         """Take what has arrived.  Never raises."""
@@ -77,12 +78,13 @@ class Hearing:
             self._hear_of_worker(message)
 
     def _hear_of_event(self, message: AddEvent) -> None:
-        if message.last_id > self._log.tail():
-            if message.root_id == self._membership.root_id:
+        if message.root_id == self._membership.root_id:
+            self._watcher.expect(message.last_id)
+            if message.last_id > self._log.tail():
                 self._wait_for_append(message.last_id)
-            else:
-                self._attempt(self._catching_up.fetch)
-        self._look()
+                self._watcher.look()
+        elif message.last_id > self._log.tail():
+            self._attempt(self._catching_up.fetch)
 
     def _wait_for_append(self, event_id: int) -> None:
         deadline = time.monotonic() + APPEND_SECONDS

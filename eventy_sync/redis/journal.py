@@ -148,26 +148,20 @@ class Journal:
         self._sessions.told(void)
         return Joined(UUID(reply[1].decode()), reply[2], reply[3], reply[4], reply[5])
 
-    def entries_after(self, tail: int, tail_at: int) -> Iterator[list[Entry]]:
-        """Yield pages of the entries behind this root's tail, to the journal's end.
+    def entries_from(self, tail: int) -> Iterator[list[Entry]]:
+        """Yield pages of the entries from a root's tail on, which both should have, to the journal's end.
 
         Raises:
             RedisUnavailableError: Redis cannot be had.
-            DivergedError: the root's last event is not the one that the queue has under its id.
         """
         first_id = max(tail, 1)
         while True:
             page = self._asking.command("XRANGE", self._keys.journal, f"{first_id}-0", "+", "COUNT", PAGE_ENTRIES)
-            entries = [_entry(each) for each in page]
-            if entries and entries[0].id == tail:
-                if tail_at and entries[0].at != tail_at:
-                    raise DivergedError(tail)
-                entries.pop(0)
-            if entries:
-                yield entries
+            if page:
+                yield [_entry(each) for each in page]
             if len(page) < PAGE_ENTRIES:
                 return
-            tail, first_id = 0, entries[-1].id + 1
+            first_id = _entry_id(page[-1]) + 1
 
     def entry(self, event_id: int) -> Entry | None:
         """Return one entry, or None if the journal does not have it."""
@@ -204,6 +198,10 @@ class Journal:
 
 def _entry(item: Any) -> Entry:
     """Return a stream's entry as ours."""
-    name, values = item
+    values = item[1]
     fields = dict(zip(values[::2], values[1::2], strict=True))
-    return Entry(int(name.partition(b"-")[0]), int(fields[b"a"]), fields[b"f"])
+    return Entry(_entry_id(item), int(fields[b"a"]), fields[b"f"])
+
+
+def _entry_id(item: Any) -> int:
+    return int(item[0].partition(b"-")[0])
