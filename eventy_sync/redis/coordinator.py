@@ -316,9 +316,11 @@ class RedisCoordinator(Coordinator):
         """Called now and then in a process that delivers: say that it lives, and catch up whatever got lost."""
         if self._workers.is_due():
             self._attempt(self._beat)
+        if self._monitor is not None:
+            self._monitor.break_if_silent()
         if not self.mode.is_connected:
             return
-        if self._store.outbox.first(1):
+        if self._store.outbox.may_have:
             self._attempt(self._changes.tell)
         if time.monotonic() - self._applied_at >= APPLY_SECONDS:
             self._attempt(self._exchange_changes)
