@@ -19,6 +19,8 @@ from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
 
 AWAIT_SECONDS = 3.0
 """So long a publish waits for other roots to say how far they are, after the server has lost something."""
+CROWD = 20
+"""After so many publishes of one thread alone, no other one is believed to publish."""
 FILL_SECONDS = 0.1
 """So long a publish waits for another root that is filling the journal."""
 LONGEST_SECONDS = 6.0
@@ -46,6 +48,7 @@ class RedisNumbering:
         self._join, self._catch_up, self._resync = join, catch_up, resync
         self._degrade, self._pause = degrade, pause
         self._local = LocalNumbering()
+        self._crowd = 0  # written under the append lock: above 0 while several threads publish
 
     def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
         """See `Numbering.number`.
@@ -54,7 +57,8 @@ class RedisNumbering:
             CoordinationError: other roots have this queue, and Redis cannot be asked or has to wait for them.
         """
         payload_fields = [each for batch in batches for each in batch.payload_fields]
-        published, is_unknown = self.publish_to_redis(end, payload_fields, others_wait=len(batches) > 1)
+        self._crowd = CROWD if len(batches) > 1 else max(0, self._crowd - 1)
+        published, is_unknown = self.publish_to_redis(end, payload_fields, others_wait=self._crowd > 0)
         if published is not None:
             return published
         if self._membership.roots.is_alone:
