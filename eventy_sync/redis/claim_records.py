@@ -50,5 +50,5 @@ def decode(claim_id: str, value: Any) -> Claim | None:
             token=record.token,
             expires_at=datetime.fromtimestamp(record.expires_at, timezone.utc),
         )
-    except (msgspec.MsgspecError, ValueError, OverflowError, OSError):
+    except (msgspec.MsgspecError, ValueError, OverflowError, OSError, RecursionError):
         return None

@@ -110,7 +110,7 @@ class Roots:
         for key, value in zip(flat[::2], flat[1::2], strict=True):
             try:
                 root_id, root = key.decode(), msgspec.json.decode(value, type=Root)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 continue
             if root_id != self._root_id:
                 found[root_id] = root

@@ -112,7 +112,7 @@ def _decoded(flat: Sequence[bytes]) -> Iterator[tuple[bytes, Worker | None]]:
     for name, value in zip(flat[::2], flat[1::2], strict=True):
         try:
             yield name, msgspec.json.decode(value, type=Worker)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             yield name, None
 
 

@@ -14,8 +14,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local held = redis.call('GET', KEYS[1])
 if held then
-    local claim = cjson.decode(held)
-    if claim.worker_id ~= ARGV[3] or claim.token ~= tonumber(ARGV[4]) then
+    local is_json, claim = pcall(cjson.decode, held)
+    if not is_json or type(claim) ~= 'table' or claim.worker_id ~= ARGV[3] or claim.token ~= tonumber(ARGV[4]) then
         return 0
     end
 else  -- evicted, if it has not ended: nobody can have taken it since

@@ -3,7 +3,17 @@
 -- KEYS[1] claims   KEYS[2] claim_ids   KEYS[3..] claim:<claim id> of each
 -- ARGV of each claim in turn: claim id, worker_id, milliseconds it lasts yet, JSON of the claim
 --
--- Returns the numbers, from 1 on, of those that another worker holds under a later token.
+-- Returns the numbers, from 1 on, of those that another worker holds under a later token, or another program has
+-- overwritten.
+
+-- Return whether what is at a claim's key leaves no room for this worker's claim.
+local function is_taken(held, worker_id, record)
+    local is_json, claim = pcall(cjson.decode, held)
+    if not is_json or type(claim) ~= 'table' or type(claim.token) ~= 'number' then
+        return true  -- no claim of ours
+    end
+    return claim.worker_id ~= worker_id and claim.token > cjson.decode(record).token
+end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -11,8 +21,7 @@ local refused = {}
 for number = 1, #KEYS - 2 do
     local key, at = KEYS[number + 2], number * 4 - 3
     local held = redis.call('GET', key)
-    held = held and cjson.decode(held)
-    if held and held.worker_id ~= ARGV[at + 1] and held.token > cjson.decode(ARGV[at + 3]).token then
+    if held and is_taken(held, ARGV[at + 1], ARGV[at + 3]) then
         refused[#refused + 1] = number
     else
         redis.call('SET', key, ARGV[at + 3], 'PX', ARGV[at + 2])

@@ -1,11 +1,13 @@
-"""What the tables' searches share: WHERE clauses from optional filters, and times as they are stored."""
+"""What the tables share: WHERE clauses from optional filters, and columns as they are stored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
+
+from msgspec import Meta
 
 from eventy_sync.errors import InvalidArgumentError
 from eventy_sync.models import Page
@@ -14,6 +16,11 @@ from eventy_sync.paging import decode_page_id, encode_page_id
 R = TypeVar("R")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+# What a column may hold that another root tells of: SQLite keeps it, and it can be read back.
+Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Microseconds = Annotated[int, Meta(ge=0, le=253_402_300_799_999_999)]  # to the end of the year 9999
 
 
 def to_microseconds(at: datetime) -> int:

@@ -15,7 +15,17 @@ from eventy_sync.identifiers import floor_id, milliseconds
 from eventy_sync.models import EventResult, Page
 from eventy_sync.paging import check_limit, check_time
 from eventy_sync.storage.state.connection import Connection
-from eventy_sync.storage.state.filters import Where, from_microseconds, page_key, page_of, to_microseconds, uuid_bytes
+from eventy_sync.storage.state.filters import (
+    Key,
+    Microseconds,
+    Where,
+    Whole,
+    from_microseconds,
+    page_key,
+    page_of,
+    to_microseconds,
+    uuid_bytes,
+)
 from eventy_sync.storage.state.outbox import RESULTS, Outbox
 
 _COLUMNS = (
@@ -24,7 +34,9 @@ _COLUMNS = (
 )
 _INSERT = f"INSERT INTO results ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _KIND = "results"
-_Row = tuple[bytes, int, bytes, int, str | None, int, bytes | None, str | None, int, int | None, float, int]
+_Row = tuple[
+    Key, Whole, Key, Whole, str | None, Microseconds, Key | None, str | None, Whole, Whole | None, float, Whole
+]
 _DELETED_AT_ONCE = 1000
 _BATCH = 500
 _LARGEST_INT = 2**63 - 1

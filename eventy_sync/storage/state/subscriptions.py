@@ -15,7 +15,16 @@ from eventy_sync.errors import SubscriptionNotFoundError
 from eventy_sync.models import Page
 from eventy_sync.paging import check_limit, encode_page_id
 from eventy_sync.storage.state.connection import Connection
-from eventy_sync.storage.state.filters import from_microseconds, page_key, page_of, to_microseconds, uuid_bytes
+from eventy_sync.storage.state.filters import (
+    Key,
+    Microseconds,
+    Whole,
+    from_microseconds,
+    page_key,
+    page_of,
+    to_microseconds,
+    uuid_bytes,
+)
 from eventy_sync.storage.state.outbox import SUBSCRIBED, UNSUBSCRIBED, Outbox
 
 _COLUMNS = "id, type_name, body, from_index, explicit_start, created_at, worker_id"
@@ -23,7 +32,7 @@ _INSERT = f"INSERT INTO subscriptions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _CHANGED = "UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'"
 _REMEMBER_REMOVED = "INSERT OR IGNORE INTO removed_subscriptions VALUES (?)"
 _KIND = "subscriptions"
-_Row = tuple[bytes, str, bytes, int, int, int, bytes]
+_Row = tuple[Key, str, bytes, Whole, Whole, Microseconds, Key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +153,7 @@ def apply_subscription(database: sqlite3.Connection, kind: str, body: bytes) -> 
             return  # somebody tells of it who has not heard yet
         changed = database.execute(_INSERT.replace("INSERT", "INSERT OR IGNORE", 1), row).rowcount
     else:
-        key = msgspec.json.decode(body, type=bytes)
+        key = msgspec.json.decode(body, type=Key)
         database.execute(_REMEMBER_REMOVED, (key,))
         changed = database.execute("DELETE FROM subscriptions WHERE id = ?", (key,)).rowcount
     if changed:

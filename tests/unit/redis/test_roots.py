@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
@@ -14,14 +13,6 @@ from eventy_sync.redis.roots import ROOT_EXPIRY_SECONDS, Root, Roots
 from eventy_sync.storage.state import StateStore
 
 OTHER = str(UUID(int=7))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    """A state store of its own."""
-    opened = StateStore(tmp_path / "state.db")
-    yield opened
-    opened.close()
 
 
 def heard(seconds_ago: float = 0.0, **fields: object) -> list[bytes]:
@@ -84,3 +75,91 @@ def test_what_was_forgotten_long_ago_is_dropped(store: StateStore) -> None:
     kept = store.remembered.get("forgotten_roots")
     assert kept is not None
     assert list(msgspec.json.decode(kept)) == ["again"]
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_root_says_of_itself_who_and_how_far_it_is(store: StateStore, is_closed: bool) -> None:
+    """Another one understands it."""
+    described = Roots(uuid4(), store).myself(42, closed=is_closed)
+    roots = Roots(uuid4(), store)
+    roots.learn([OTHER.encode(), described])
+    root = roots.others()[OTHER]
+    assert (root.host, root.tail, root.closed, root.forgotten) == (socket.gethostname(), 42, is_closed, False)
+    assert abs(root.seen_at - time.time()) < 30
+
+
+def test_a_root_is_not_one_of_the_others(store: StateStore) -> None:
+    """What Redis has of it is counted, and no more."""
+    myself = uuid4()
+    roots = Roots(myself, store)
+    roots.learn([str(myself).encode(), roots.myself(1)])
+    assert roots.count == 1
+    assert roots.is_alone
+
+
+MALFORMED = {
+    "empty": b"",
+    "no text": b"\xff",
+    "a list": b"[]",
+    "null": b"null",
+    "a tail in a text": b'{"tail":"3"}',
+    "a time without an end": b'{"seen_at":1e999}',
+    "closed by a number": b'{"closed":1}',
+    "too deep": b'{"x":' * 50_000,
+}
+
+
+@pytest.mark.parametrize("value", MALFORMED.values(), ids=MALFORMED.keys())
+def test_what_is_no_root_is_passed_over(store: StateStore, value: bytes) -> None:
+    """It is counted all the same: the server says how many there are by counting."""
+    roots = Roots(uuid4(), store)
+    roots.learn([b"malformed", value, *heard(), b"\xff", b"{}"])
+    assert set(roots.others()) == {OTHER}
+    assert roots.count == 3
+
+
+def test_who_the_server_does_not_name_any_more_is_remembered(store: StateStore) -> None:
+    """It may have lost it; what it says of who it names is taken."""
+    roots = Roots(uuid4(), store)
+    roots.learn(heard())
+    roots.learn([])
+    assert roots.count == 0
+    assert set(roots.others()) == {OTHER}
+    roots.learn(heard(closed=True))
+    assert roots.others()[OTHER].closed
+
+
+def test_a_silent_root_is_no_more_once_its_time_is_over(store: StateStore) -> None:
+    """Without anything being heard."""
+    roots = Roots(uuid4(), store, expiry_seconds=100.0)
+    roots.learn(heard(99.0))
+    assert not roots.is_alone
+    roots.learn(heard(101.0))
+    assert roots.is_alone
+
+
+def test_only_news_is_kept_at_once(store: StateStore) -> None:
+    """Who is there and who is closed; how far each is, at the end."""
+    roots = Roots(uuid4(), store)
+    roots.learn(heard(10.0))
+    first = store.remembered.get("roots")
+    roots.learn(heard(5.0))
+    assert store.remembered.get("roots") == first
+    roots.learn(heard(5.0, closed=True))
+    second = store.remembered.get("roots")
+    assert second != first
+    roots.learn(heard(0.0, closed=True))
+    roots.remember_all()
+    assert store.remembered.get("roots") not in (first, second)
+
+
+def test_remembering_at_the_end_is_no_matter_of_life_and_death(store: StateStore) -> None:
+    """A disk that refuses then does not keep a queue from closing."""
+    roots = Roots(uuid4(), store)
+    roots.learn(heard())
+    kept = store.remembered.get("roots")
+    with store._connection.transaction() as database:
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON remembered BEGIN SELECT RAISE(ABORT, 'full'); END")
+    roots.learn(heard(5.0))
+    roots.remember_all()
+    assert store.remembered.get("roots") == kept

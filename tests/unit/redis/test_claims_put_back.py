@@ -1,0 +1,150 @@
+"""Putting claims back that the server has lost or never had; restore.lua.  And what another program has put there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+
+from eventy_sync.models import Claim
+from eventy_sync.redis import claim_records
+from eventy_sync.redis.claim_scripts import HELD, ClaimScripts
+from eventy_sync.redis.sessions import Sessions
+from tests.unit.redis.conftest import Fake
+
+ROOT, ANN, BEN = (UUID(int=number) for number in range(1, 4))
+NOW = datetime.now(timezone.utc).replace(microsecond=0)
+MINE = Claim("x", ANN, NOW, {"n": 1}, 5, NOW + timedelta(seconds=60))
+FOREIGN = {
+    "a text": b"a lock of mine",
+    "empty": b"",
+    "no text": b"\xff\xfe",
+    "a number": b"7",
+    "null": b"null",
+    "a list": b"[1,2]",
+    "an empty object": b"{}",
+    "a worker alone": b'{"worker_id":"someone"}',
+    "a token in a text": b'{"worker_id":"someone","token":"9"}',
+}
+
+
+@pytest.fixture
+def scripts(fake: Fake) -> ClaimScripts:
+    """What one root asks."""
+    fake.begin_epoch("e1")
+    return ClaimScripts(fake.keys, fake.link, Sessions(), ROOT, lambda: b"e1")
+
+
+def put(fake: Fake, claim: Claim) -> None:
+    """Let the server have this claim."""
+    fake.client.set(fake.keys.claim(claim.id), claim_records.encode(claim, 600.0))
+    fake.client.zadd(fake.keys.claims, {claim.id: (time.time() + 600) * 1000})
+    fake.client.zadd(fake.keys.claim_ids, {claim.id: 0})
+
+
+def in_redis(fake: Fake, claim_id: str = "x") -> Claim | None:
+    return claim_records.decode(claim_id, fake.client.get(fake.keys.claim(claim_id)))
+
+
+def check_lasts(fake: Fake, claim_id: str, seconds: float) -> None:
+    """Key and index end together, and it can be found by its id."""
+    assert abs(fake.client.pttl(fake.keys.claim(claim_id)) / 1000 - seconds) < 20
+    assert abs(fake.client.zscore(fake.keys.claims, claim_id) / 1000 - time.time() - seconds) < 20
+    assert fake.client.zscore(fake.keys.claim_ids, claim_id) == 0
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        None,  # lost
+        MINE,
+        replace(MINE, token=4),  # renumbered since
+        replace(MINE, token=6),
+        replace(MINE, worker_id=BEN, token=4),  # granted by a server that had lost tokens
+        replace(MINE, worker_id=BEN, token=5),
+    ],
+)
+def test_a_claim_is_put_back(fake: Fake, scripts: ClaimScripts, there: Claim | None) -> None:
+    """Whatever is there, unless another worker holds it under a later token; it lasts as long as it has left."""
+    if there is not None:
+        put(fake, there)
+    assert scripts.restore([(MINE, 60.0)]) == []
+    found = in_redis(fake)
+    assert found is not None
+    assert (found.worker_id, found.token, found.data, found.created_at) == (ANN, 5, {"n": 1}, NOW)
+    check_lasts(fake, "x", 60.0)
+    assert fake.published() == []
+
+
+def test_a_claim_that_another_worker_holds_under_a_later_token_is_lost(fake: Fake, scripts: ClaimScripts) -> None:
+    """It is named, and stays the other's."""
+    put(fake, replace(MINE, worker_id=BEN, token=6))
+    before = fake.everything()
+    assert scripts.restore([(MINE, 60.0)]) == [MINE]
+    assert fake.everything() == before
+
+
+def test_many_are_put_back_at_once(fake: Fake, scripts: ClaimScripts) -> None:
+    """Each with its own time; those that are lost are named, in order, and the others are put back all the same."""
+    mine = [replace(MINE, id=f"c{number}", token=number + 1) for number in range(100)]
+    lost = [each for each in mine if each.token % 7 == 0]
+    for each in lost:
+        put(fake, replace(each, worker_id=BEN, token=1000))
+    assert scripts.restore([(each, 100.0 * each.token) for each in mine]) == lost
+    for each in mine:
+        holder = BEN if each in lost else ANN
+        found = in_redis(fake, each.id)
+        assert found is not None
+        assert found.worker_id == holder
+        if each not in lost:
+            check_lasts(fake, each.id, 100.0 * each.token)
+    assert fake.client.zcard(fake.keys.claims) == fake.client.zcard(fake.keys.claim_ids) == 100
+
+
+def test_nothing_to_put_back_is_nothing(fake: Fake, scripts: ClaimScripts) -> None:
+    """A root without claims."""
+    before = fake.everything()
+    assert scripts.restore([]) == []
+    assert fake.everything() == before
+
+
+def test_a_claim_that_is_about_to_end_is_put_back_for_a_moment(fake: Fake, scripts: ClaimScripts) -> None:
+    """A millisecond at least: none, or less, would be an error of the server's."""
+    for seconds in (0.0, -5.0, 0.0001):
+        assert scripts.restore([(MINE, seconds)]) == []
+    assert fake.client.zscore(fake.keys.claims, "x") <= time.time() * 1000 + 1
+
+
+# -- what another program has put there ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", FOREIGN.values(), ids=FOREIGN.keys())
+def test_what_is_no_claim_has_taken_the_claim_away(fake: Fake, scripts: ClaimScripts, value: bytes) -> None:
+    """Its holder hears that it is lost, so it joins all the same; the others are put back."""
+    other = replace(MINE, id="y")
+    fake.client.set(fake.keys.claim("x"), value)
+    assert scripts.restore([(MINE, 60.0), (other, 60.0)]) == [MINE]
+    assert fake.client.get(fake.keys.claim("x")) == value
+    check_lasts(fake, "y", 60.0)
+
+
+CHANGES: dict[str, Callable[[ClaimScripts], int]] = {
+    "prolong": lambda scripts: scripts.prolong(MINE, 60.0),
+    "free": lambda scripts: scripts.free("x", ANN, 5),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize("value", FOREIGN.values(), ids=FOREIGN.keys())
+def test_what_is_no_claim_is_not_held(
+    fake: Fake, scripts: ClaimScripts, change: Callable[[ClaimScripts], int], value: bytes
+) -> None:
+    """Nor is it overwritten or deleted."""
+    put(fake, MINE)
+    fake.client.set(fake.keys.claim("x"), value)
+    assert change(scripts) == HELD
+    assert fake.client.get(fake.keys.claim("x")) == value
