@@ -109,12 +109,13 @@ class CatchingUp:
 
 def _extend(end: LogEnd, entries: Sequence[Entry]) -> None:
     """Append entries of the journal, if it reaches back so far and tells the same of the root's last event."""
-    first_id = entries[0].id
-    if first_id > end.tail + 1:
-        raise ResyncNeededError(end.tail + 1, first_id - 1)
-    if first_id <= end.tail <= entries[-1].id and end.tail_at not in (0, entries[end.tail - first_id].at):
+    new = [entry for entry in entries if entry.id > end.tail]
+    known = entries[len(entries) - len(new) - 1] if len(new) < len(entries) else None
+    if known is not None and known.id == end.tail and end.tail_at not in (0, known.at):
         raise DivergedError(end.tail)
-    end.extend_locked(entries)
+    if new and new[0].id > end.tail + 1:
+        raise ResyncNeededError(end.tail + 1, new[0].id - 1)
+    end.extend_locked(new)
 
 
 def _lose(end: LogEnd, last_id: int) -> None:

@@ -95,6 +95,7 @@ class RedisCoordinator(Coordinator):
             self.mode,
             self.roots,
             rejoin=self._rejoin,
+            forget_gone=self._membership.awaited,
             degrade=self.degrade,
             pause=self._stopping.wait,
         )
@@ -160,6 +161,8 @@ class RedisCoordinator(Coordinator):
             self._rejoin()
         except RedisUnavailableError as exc:
             self.degrade(exc)
+        except (ResyncNeededError, DivergedError) as exc:
+            self._go_on_in_recovery(REJOINING, exc)
 
     def stop(self) -> None:
         """Say goodbye, end all threads and connections."""
@@ -192,17 +195,17 @@ class RedisCoordinator(Coordinator):
         """Join, catch up, and only then be connected."""
         self._asking.command("PING")  # without the append lock: this is what hangs when the server does
         with self._log.appending() as end:
-            epoch = self._join(end)
+            self._join(end)
         try:
             self._catch_up_patiently()
         except ResyncNeededError as needed:
             self.mode.change(REJOINING, needed)
             self.perform_resync(needed.first_id, needed.last_id)
-        self._changes.begin(epoch)
         self._exchange_changes()
         self._beat()
         self._eviction.look()
         self.mode.change(CONNECTED)
+        self._redis_claims.write_back_if_granted_alone()
 
     def _catch_up_patiently(self) -> None:
         """Catch up, and give a root that is just filling the journal a moment before others are asked."""
@@ -228,6 +231,8 @@ class RedisCoordinator(Coordinator):
 
     def _exchange_changes(self) -> None:
         """Tell the others of results and subscriptions, hear of theirs, and get in a thread what was missed of them."""
+        if (epoch := self._membership.epoch) is not None:
+            self._changes.begin(epoch)
         self._changes.tell()
         self._changes.apply()
         self._applied_at = time.monotonic()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from uuid import UUID
 
+from eventy_sync.errors import StorageError
 from eventy_sync.file.coordinator import Watcher
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.claims import RedisClaims
@@ -17,6 +19,7 @@ from eventy_sync.redis.messages import (
     CreateSubscriber,
     Heartbeat,
     Inbox,
+    Message,
     RemoveClaim,
     RemoveSubscriber,
     ResyncDone,
@@ -24,6 +27,8 @@ from eventy_sync.redis.messages import (
 )
 from eventy_sync.redis.resync import Resync
 from eventy_sync.storage.log import EventLog
+
+logger = logging.getLogger(__name__)
 
 APPEND_SECONDS, APPEND_POLL_SECONDS = 0.002, 0.00005
 """Another process of this root appends an event just after it was announced; it may also have died."""
@@ -59,8 +64,13 @@ class Hearing:
         self._log, self._watcher, self._on_claim_lost = log, watcher, on_claim_lost
 
     def handle(self, data: bytes) -> None:
-        """Take what has arrived.  Never raises."""
-        message = self._inbox.open(data)
+        """Take what has arrived.  Never raises: the channel would be deaf from then on."""
+        try:
+            self._take(self._inbox.open(data))
+        except StorageError as exc:
+            logger.error("a message came to nothing, the log will be looked at again soon: %s", exc)
+
+    def _take(self, message: Message | None) -> None:
         if isinstance(message, AddEvent):
             self._hear_of_event(message)
         elif isinstance(message, (AddResult, CreateSubscriber, RemoveSubscriber)):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from eventy_sync.errors import CoordinationError
+from eventy_sync.errors import CoordinationError, RedisConfigurationError
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.sessions import Sessions
@@ -187,6 +187,11 @@ class Journal:
         value = self._asking.command("GET", self._keys.next_event_id)
         return int(value or b"1") - 1
 
+    def begin_behind(self, epoch: bytes, last_id: int) -> None:
+        """Empty the journal, of which nobody has the end: it begins behind this event, which was given out last."""
+        names = (self._keys.next_event_id, self._keys.journal, self._keys.meta)
+        self._asking.run(_FILL, names, [epoch, self._length, 1, last_id + 1])
+
     def fill(self, epoch: bytes, entries: Sequence[Entry], *, anew: bool) -> int:
         """Put entries back at the journal's end, or into an emptied one; return where it then ends, -1 to rejoin."""
         arguments: list[Argument] = [epoch, self._length, int(anew), entries[0].id]
@@ -198,9 +203,14 @@ class Journal:
 
 def _entry(item: Any) -> Entry:
     """Return a stream's entry as ours."""
-    values = item[1]
-    fields = dict(zip(values[::2], values[1::2], strict=True))
-    return Entry(_entry_id(item), int(fields[b"a"]), fields[b"f"])
+    try:
+        values = item[1]
+        fields = dict(zip(values[::2], values[1::2], strict=True))
+        return Entry(_entry_id(item), int(fields[b"a"]), fields[b"f"])
+    except (KeyError, ValueError) as exc:
+        raise RedisConfigurationError(
+            "the journal holds something else than this queue's events: choose another redis_prefix or name"
+        ) from exc
 
 
 def _entry_id(item: Any) -> int:

@@ -151,6 +151,7 @@ class Link:
         self._was_sent = False
         try:
             if connection is not None and now - self._used_at > IDLE_SECONDS and _is_over(connection):
+                self._connection = None  # first: the next one may not come about
                 connection.disconnect()
                 connection = None
             self._used_at = now

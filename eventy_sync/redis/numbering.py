@@ -6,16 +6,19 @@ that is what keeps ids in the order of the log.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
-from eventy_sync.errors import CoordinationError, QueueIdentityError
+from eventy_sync.errors import CoordinationError, QueueIdentityError, StorageError
 from eventy_sync.redis.journal import DivergedError, Journal, Published, Refused
 from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.resync import ResyncNeededError
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
+
+logger = logging.getLogger(__name__)
 
 AWAIT_SECONDS = 3.0
 """So long a publish waits for other roots to say how far they are, after the server has lost something."""
@@ -106,10 +109,18 @@ class RedisNumbering:
         if reply.missing:
             end.extend_locked(reply.missing)
         if reply.roots != self._membership.roots.count or self._membership.is_due():
-            self._membership.announce(epoch, end.tail)  # only who knows of others knows what is safe without Redis
+            self._announce(epoch, end.tail)
         if self._mode.value == REJOINING:
             self._mode.change(CONNECTED)
         return reply.first_id, reply.at
+
+    def _announce(self, epoch: bytes, tail: int) -> None:
+        """Hear of the others: who knows of them knows what is safe without Redis.  Never raises: ids were given."""
+        try:
+            self._membership.announce(epoch, tail)
+        except (CoordinationError, StorageError) as exc:
+            logger.info("not announced, will try again: %s", exc)
+            self._membership.make_due()
 
     def _overcome(self, reply: Refused, end: LogEnd, started: float) -> None:
         """Do what stands between this root and its ids, or raise."""
@@ -128,15 +139,11 @@ class RedisNumbering:
             self._pause(_PAUSE_SECONDS if waited_seconds > _PAUSE_SECONDS else 0.0)
 
     def _await_roots(self, waited_seconds: float) -> None:
-        awaited, alive = self._journal.awaited(), self._membership.roots.others()
-        gone = [each for each in awaited if each not in alive]
-        if gone:
-            self._journal.forget(gone)
-        elif waited_seconds > AWAIT_SECONDS:
-            hosts = ", ".join(sorted(f"{each} on {alive[each].host}" for each in awaited))
+        awaited = self._membership.awaited()
+        if awaited and waited_seconds > AWAIT_SECONDS:
+            hosts = ", ".join(sorted(f"{root_id} on {root.host}" for root_id, root in awaited.items()))
             raise CoordinationError(
                 f"the event was not published: Redis has lost something, and the root {hosts} has not said yet how far "
                 "its log goes; start a worker there, or, if it is gone for good, forget it: eventy-sync forget-root"
             )
-        else:
-            self._pause(_PAUSE_SECONDS)
+        self._pause(_PAUSE_SECONDS if awaited else 0.0)
