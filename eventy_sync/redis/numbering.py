@@ -16,7 +16,7 @@ from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.resync import ResyncNeededError
 from eventy_sync.redis.translation import RedisUnavailableError
-from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
+from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd, not_written_yet
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class RedisNumbering:
         self._join, self._catch_up, self._resync = join, catch_up, resync
         self._degrade, self._pause = degrade, pause
         self._local = LocalNumbering()
+        self.is_shared = False  # written under the append lock
         self._crowd = 0  # written under the append lock: above 0 while several threads publish
 
     def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
@@ -62,6 +63,7 @@ class RedisNumbering:
         payload_fields = [each for batch in batches for each in batch.payload_fields]
         self._crowd = CROWD if len(batches) > 1 else max(0, self._crowd - 1)
         published, is_unknown = self.publish_to_redis(end, payload_fields, others_wait=self._crowd > 0)
+        self.is_shared = published is not None
         if published is not None:
             return published
         if self._membership.roots.is_alone:
@@ -107,7 +109,10 @@ class RedisNumbering:
 
     def _accept(self, end: LogEnd, epoch: bytes, reply: Published) -> tuple[int, int]:
         if reply.missing:
-            end.extend_locked(reply.missing)
+            try:
+                end.extend_locked(reply.missing)
+            except StorageError as exc:
+                raise not_written_yet(reply.first_id, exc) from exc
         if reply.roots != self._membership.roots.count or self._membership.is_due():
             self._announce(epoch, end.tail)
         if self._mode.value == REJOINING:
