@@ -12,16 +12,22 @@ from contextlib import contextmanager
 END_SECONDS = 10.0
 
 
+_came: list[int] = []
+
+
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Keep Ctrl-C back until the end of the block: what is started inside must be known before it comes."""
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    """Keep Ctrl-C back until the end of the block: what is started inside must be known before it comes.
+
+    Blocks may be nested: one that came in an outer block before comes at the end of the inner one.
+    """
+    before = signal.signal(signal.SIGINT, lambda number, frame: _came.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if came:
+    if _came:
+        _came.clear()
         raise KeyboardInterrupt
 
 

@@ -63,7 +63,7 @@ def run(directory: Path, url: str | None) -> None:
     if not logging.getLogger().isEnabledFor(logging.INFO):  # that Redis goes away is what is shown
         logging.getLogger("eventy_sync.redis").setLevel(logging.ERROR)
     prefix = f"eventy-demo-{uuid4().hex[:8]}"
-    with ExitStack() as stack:
+    with interrupts_held(), ExitStack() as stack:  # Ctrl-C comes where we wait: inside a destructor it would be lost
         server, password = None, os.environ.get("EVENTY_REDIS_PASSWORD") or None
         if not url:
             server = RedisServer()
@@ -147,12 +147,12 @@ def _wait(is_true: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     pause = threading.Event()
     while True:
-        with interrupts_held():  # inside a destructor, one would be lost
+        with interrupts_held():
             if is_true():
                 return
+            pause.wait(POLL_SECONDS)
         if time.monotonic() > deadline:
             raise StorageError(f"the demo waited in vain for {what}: this is a bug, please report it")
-        pause.wait(POLL_SECONDS)
 
 
 def _seen(a: Queue, b: Queue, course: Course) -> int:

@@ -171,6 +171,10 @@ class Dispatcher(Generic[T]):
         """Say that the log may have grown, in a thread that has the time to look."""
         self._watcher.look()
 
+    def expect(self, event_id: int) -> None:
+        """Say that this event may be in the log by now."""
+        self._watcher.expect(event_id)
+
     def wait_beyond(self, event_id: int, timeout_seconds: float | None) -> bool:
         """Wait until the log goes beyond this id; False if it does not in that time, or the queue closes."""
         return self._watcher.wait_beyond(event_id, timeout_seconds)

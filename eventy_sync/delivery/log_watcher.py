@@ -34,6 +34,7 @@ class LogWatcher:
         self._hint = Hint()
         self._stopping = False
         self._grown = Bell()
+        self._expected_id = 0  # a hint only
         self._looking = threading.Lock()
         self._tail = 0  # written with _looking held, once the thread runs
         self._lock = threading.Lock()
@@ -77,6 +78,12 @@ class LogWatcher:
         if has_grown:
             self._hint.give()  # more may follow: look often for a while
 
+    def expect(self, event_id: int) -> None:
+        """Say that this event may be in the log by now: whoever waits for it looks."""
+        if event_id > self._expected_id:
+            self._expected_id = event_id
+            self._grown.ring()
+
     def wake_waiters(self) -> None:
         """Make whoever waits look at what it waits for."""
         self._grown.ring()
@@ -86,7 +93,12 @@ class LogWatcher:
     ) -> bool:
         """Wait until the log goes beyond this id, `until` holds or the watcher stops; say whether the log does."""
         self.start()
-        self._grown.wait_for(lambda: self._tail > event_id or self._stopping or until(), timeout_seconds)
+        self._grown.wait_for(lambda: self._is_beyond(event_id) or self._stopping or until(), timeout_seconds)
+        return self._tail > event_id
+
+    def _is_beyond(self, event_id: int) -> bool:
+        if self._tail <= event_id < self._expected_id:
+            self.look()
         return self._tail > event_id
 
     def _run(self) -> None:

@@ -63,6 +63,8 @@ class NumberingAlone:
     `number` is replaced rather than asking each time: publishing costs nothing more.
     """
 
+    is_shared = False
+
     def __init__(self, alone: Alone) -> None:
         self._alone = alone
         self.number: Callable[[LogEnd, Sequence[Batch]], tuple[int, int]] = LocalNumbering().number

@@ -60,6 +60,16 @@ class ClaimAuthority(Protocol):
         """Return how many claims are held."""
 
 
+class Watcher(Protocol):
+    """Wakes whoever waits for the log to grow.  Thread safe; never raises."""
+
+    def look(self) -> None:
+        """Look at the log, and wake them if it has grown."""
+
+    def expect(self, event_id: int) -> None:
+        """Let them look themselves: this event may be in the log by now."""
+
+
 class Coordinator(ABC):
     """All methods are thread safe."""
 
@@ -67,12 +77,8 @@ class Coordinator(ABC):
     claims: ClaimAuthority
 
     @abstractmethod
-    def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
-        """Begin to serve this log.
-
-        `look` is called when the log has grown, `on_claim_lost` with id and token of a claim that another worker
-        holds now.
-        """
+    def start(self, log: EventLog, watcher: Watcher, on_claim_lost: Callable[[str, int], None]) -> None:
+        """Begin to serve this log; `on_claim_lost` gets id and token of a claim that another worker holds now."""
 
     @abstractmethod
     def connect(self) -> None:
@@ -118,7 +124,7 @@ class LocalCoordinator(Coordinator):
         """Look whether the root has joined others: who makes it join starts a new segment."""
         self._numbering.look_again()
 
-    def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
+    def start(self, log: EventLog, watcher: Watcher, on_claim_lost: Callable[[str, int], None]) -> None:
         """Nothing to begin."""
 
     def connect(self) -> None:

@@ -71,7 +71,7 @@ class Engine(Generic[T]):
             on_watch=self.coordinator.watch,
             on_tick=self.coordinator.tick,
         )
-        self.coordinator.start(self.log, self.dispatcher.look, self.claims.lose)
+        self.coordinator.start(self.log, self.dispatcher, self.claims.lose)
 
     def apply_retention(self, *, dry_run: bool) -> list[SegmentSummary]:
         """See `AbstractFileEventQueue.apply_retention`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Background:
-    """Does a job, always the same, in a thread of this name.  Thread safe.  The job must not raise."""
+    """Does a job, always the same, in a thread of this name.  Thread safe."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -22,12 +22,18 @@ class Background:
         with self._lock:
             self._is_wanted = not self._is_over
             if self._thread is None and self._is_wanted:
-                self._thread = threading.Thread(target=self._run, args=(job,), name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, args=(job,), name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _run(self, job: Callable[[], None]) -> None:
-        while self._still_wanted():
-            job()
+        try:
+            while self._still_wanted():
+                job()
+        finally:  # whatever it raises, the next one can be begun
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._thread = None
 
     def _still_wanted(self) -> bool:
         with self._lock:

@@ -7,10 +7,11 @@ has is written down as lost, so that delivery can go on behind it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from eventy_sync.file.coordinator import Watcher
 from eventy_sync.redis.changes import Changes
-from eventy_sync.redis.journal import Journal
+from eventy_sync.redis.journal import DivergedError, Journal
 from eventy_sync.redis.resync import Resync, ResyncNeededError, Wanted
 from eventy_sync.redis.roots import Roots
 from eventy_sync.storage.log import Entry, EventLog, LogEnd
@@ -24,11 +25,11 @@ class CatchingUp:
     def __init__(self, journal: Journal, resync: Resync, changes: Changes, roots: Roots) -> None:
         self._journal, self._resync, self._changes, self._roots = journal, resync, changes, roots
         self._log: EventLog
-        self._look: Callable[[], None]
+        self._watcher: Watcher
 
-    def start(self, log: EventLog, look: Callable[[], None]) -> None:
-        """Begin to serve this log; `look` is called when it has grown."""
-        self._log, self._look = log, look
+    def start(self, log: EventLog, watcher: Watcher) -> None:
+        """Begin to serve this log."""
+        self._log, self._watcher = log, watcher
 
     def fetch(self) -> None:
         """Append what the journal has behind this root's tail.
@@ -37,12 +38,10 @@ class CatchingUp:
             ResyncNeededError: it does not reach back so far.
             DivergedError: this root's last event is not the queue's.
         """
-        with self._log.appending() as end:
-            tail, tail_at = end.tail, end.tail_at
-        for entries in self._journal.entries_after(tail, tail_at):
+        for entries in self._journal.entries_from(self._log.tail()):
             with self._log.appending() as end:
                 _extend(end, entries)
-            self._look()
+            self._watcher.expect(entries[-1].id)
 
     def catch_up(self) -> None:
         """Do so, and make sure that nothing is missing; raises what `fetch` does."""
@@ -53,7 +52,7 @@ class CatchingUp:
 
     def extend_locked(self, end: LogEnd) -> None:
         """Do what `fetch` does, the append lock being held; raises what it does."""
-        for entries in self._journal.entries_after(end.tail, end.tail_at):
+        for entries in self._journal.entries_from(end.tail):
             _extend(end, entries)
 
     def perform_resync(self, first_id: int, last_id: int) -> None:
@@ -101,7 +100,7 @@ class CatchingUp:
             if entries[0].id > end.tail + 1:
                 _lose(end, entries[0].id - 1)
             end.extend_locked(entries)
-        self._look()
+        self._watcher.expect(entries[-1].id)
 
     def take_state(self, kind: str, body: bytes) -> None:
         """Make a part of another root's state here."""
@@ -109,10 +108,14 @@ class CatchingUp:
 
 
 def _extend(end: LogEnd, entries: Sequence[Entry]) -> None:
-    """Append entries of the journal, if it reaches back so far."""
-    if entries[0].id > end.tail + 1:
-        raise ResyncNeededError(end.tail + 1, entries[0].id - 1)
-    end.extend_locked(entries)
+    """Append entries of the journal, if it reaches back so far and tells the same of the root's last event."""
+    new = [entry for entry in entries if entry.id > end.tail]
+    known = entries[len(entries) - len(new) - 1] if len(new) < len(entries) else None
+    if known is not None and known.id == end.tail and end.tail_at not in (0, known.at):
+        raise DivergedError(end.tail)
+    if new and new[0].id > end.tail + 1:
+        raise ResyncNeededError(end.tail + 1, new[0].id - 1)
+    end.extend_locked(new)
 
 
 def _lose(end: LogEnd, last_id: int) -> None:

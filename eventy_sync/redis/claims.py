@@ -94,14 +94,16 @@ class RedisClaims:
         roots: Roots,
         *,
         rejoin: Callable[[], None],
+        forget_gone: Callable[[], object],
         degrade: Callable[[CoordinationError], None],
         pause: Callable[[float], object],
     ) -> None:
         # fixed after construction
         self._table, self._scripts, self._search, self._mode, self._roots = table, scripts, search, mode, roots
-        self._rejoin, self._degrade, self._pause = rejoin, degrade, pause
+        self._rejoin, self._forget_gone, self._degrade, self._pause = rejoin, forget_gone, degrade, pause
         # replaced as a whole
         self._unsettled: frozenset[tuple[str, UUID]] = frozenset()  # taken in Redis, maybe: the reply was lost
+        self._was_alone = False  # whether something was granted that Redis may not know of
         # a hint only: what Redis must not be behind
         self._last_token = 0
 
@@ -161,6 +163,7 @@ class RedisClaims:
             self._unsettled |= {(claim_id, worker_id)}
         if self._roots.is_alone:
             here.grant()
+            self._was_alone = True
             self._degrade_by(exc)
             if here.claim is None:
                 here.take_back()
@@ -179,6 +182,7 @@ class RedisClaims:
             )
         try:
             self._rejoin()
+            self._forget_gone()
         except RedisUnavailableError as exc:
             self._degrade_by(exc)
         self._pause(_PAUSE_SECONDS)
@@ -209,20 +213,23 @@ class RedisClaims:
         try:
             return self._ask(lambda: self._scripts.free(claim_id, worker_id, token)) or released
         except RedisUnavailableError:
+            self._unsettled |= {(claim_id, worker_id)}
             return released
 
     def _ask(self, question: Callable[[], int]) -> bool:
-        """Ask Redis, joining anew once where it says so.
+        """Ask Redis, joining anew where it says so.
 
         Raises:
             RedisUnavailableError: it cannot be asked; the queue is degraded then.
         """
         self._check_connected()
         try:
-            answer = question()
-            if answer == NOT_NOW:
+            deadline = time.monotonic() + AWAIT_SECONDS
+            while (answer := question()) == NOT_NOW and time.monotonic() < deadline:
                 self._rejoin()
-                answer = question()
+                self._pause(_PAUSE_SECONDS)
+            if answer == NOT_NOW:
+                raise RedisUnavailableError("other roots have not said yet which claims they hold")
         except RedisUnavailableError as exc:
             self._degrade_by(exc)
             raise
@@ -294,8 +301,23 @@ class RedisClaims:
         """
         held = self._table.held()
         for start in range(0, len(held), _AT_ONCE):
-            for claim in self._scripts.restore(held[start : start + _AT_ONCE]):
+            some = held[start : start + _AT_ONCE]
+            for claim in self._scripts.restore(some):
                 self._table.release(claim.id, claim.worker_id, claim.token)
+            there_yet = self._table.batch_get([claim.id for claim, _ in some])
+            for (claim, _), now in zip(some, there_yet, strict=True):
+                if now is None:  # freed in the meantime, perhaps
+                    self._unsettled |= {(claim.id, claim.worker_id)}
+
+    def write_back_if_granted_alone(self) -> None:
+        """Do so for what was granted while this root was coming back.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be asked.
+        """
+        was_alone, self._was_alone = self._was_alone, False
+        if was_alone:
+            self.write_back()
 
     def settle(self) -> None:
         """Free what Redis may have granted to requests whose reply was lost; to be called once joined.

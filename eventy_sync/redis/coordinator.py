@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventy_sync.errors import CoordinationError, EventyError
-from eventy_sync.file.coordinator import ClaimAuthority, Coordinator
+from eventy_sync.file.coordinator import ClaimAuthority, Coordinator, Watcher
 from eventy_sync.redis.background import Background
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.changes import Changes
@@ -64,7 +64,7 @@ class RedisCoordinator(Coordinator):
         self._make_what_catches_up(resync_timeout_seconds)
         self._make_what_serves()
         self._log: EventLog
-        self._look: Callable[[], None]
+        self._watcher: Watcher
         self._recovery = Background(f"eventy-{site.shared_name.name}-recovery")
         self._state_resync = Background(f"eventy-{site.shared_name.name}-resync")
         self._lock = threading.Lock()
@@ -95,6 +95,7 @@ class RedisCoordinator(Coordinator):
             self.mode,
             self.roots,
             rejoin=self._rejoin,
+            forget_gone=self._membership.awaited,
             degrade=self.degrade,
             pause=self._stopping.wait,
         )
@@ -143,11 +144,11 @@ class RedisCoordinator(Coordinator):
 
     # -- the beginning and the end ---------------------------------------------------------------------------
 
-    def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
+    def start(self, log: EventLog, watcher: Watcher, on_claim_lost: Callable[[str, int], None]) -> None:
         """Begin to serve this log; Redis is asked when it is first needed."""
-        self._log, self._look = log, look
-        self._catching_up.start(log, look)
-        self.hearing.start(log, look, on_claim_lost)
+        self._log, self._watcher = log, watcher
+        self._catching_up.start(log, watcher)
+        self.hearing.start(log, watcher, on_claim_lost)
 
     def connect(self) -> None:
         """Join now; without Redis, go on degraded and keep trying.
@@ -160,6 +161,8 @@ class RedisCoordinator(Coordinator):
             self._rejoin()
         except RedisUnavailableError as exc:
             self.degrade(exc)
+        except (ResyncNeededError, DivergedError) as exc:
+            self._go_on_in_recovery(REJOINING, exc)
 
     def stop(self) -> None:
         """Say goodbye, end all threads and connections."""
@@ -192,17 +195,17 @@ class RedisCoordinator(Coordinator):
         """Join, catch up, and only then be connected."""
         self._asking.command("PING")  # without the append lock: this is what hangs when the server does
         with self._log.appending() as end:
-            epoch = self._join(end)
+            self._join(end)
         try:
             self._catch_up_patiently()
         except ResyncNeededError as needed:
             self.mode.change(REJOINING, needed)
             self.perform_resync(needed.first_id, needed.last_id)
-        self._changes.begin(epoch)
         self._exchange_changes()
         self._beat()
         self._eviction.look()
         self.mode.change(CONNECTED)
+        self._redis_claims.write_back_if_granted_alone()
 
     def _catch_up_patiently(self) -> None:
         """Catch up, and give a root that is just filling the journal a moment before others are asked."""
@@ -228,6 +231,8 @@ class RedisCoordinator(Coordinator):
 
     def _exchange_changes(self) -> None:
         """Tell the others of results and subscriptions, hear of theirs, and get in a thread what was missed of them."""
+        if (epoch := self._membership.epoch) is not None:
+            self._changes.begin(epoch)
         self._changes.tell()
         self._changes.apply()
         self._applied_at = time.monotonic()
@@ -292,7 +297,7 @@ class RedisCoordinator(Coordinator):
             except EventyError as exc:
                 self.mode.change(DEGRADED, exc if isinstance(exc, CoordinationError) else CoordinationError(str(exc)))
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
-        self._look()
+        self._watcher.look()
 
     # -- listening -------------------------------------------------------------------------------------------
 
@@ -316,9 +321,11 @@ class RedisCoordinator(Coordinator):
         """Called now and then in a process that delivers: say that it lives, and catch up whatever got lost."""
         if self._workers.is_due():
             self._attempt(self._beat)
+        if self._monitor is not None:
+            self._monitor.break_if_silent()
         if not self.mode.is_connected:
             return
-        if self._store.outbox.first(1):
+        if self._store.outbox.may_have:
             self._attempt(self._changes.tell)
         if time.monotonic() - self._applied_at >= APPLY_SECONDS:
             self._attempt(self._exchange_changes)

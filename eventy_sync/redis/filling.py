@@ -39,6 +39,8 @@ class Filling:
             if self._journal.fill(epoch, entries, anew=anew) < 0:
                 return
             anew, first_id = False, entries[-1].id + 1
+        if first_id <= tail:  # the last events are lost here, too
+            self._journal.begin_behind(epoch, tail)
 
 
 def pages(log: EventLog, first_id: int, tail: int) -> Iterator[list[Entry]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from uuid import UUID
 
+from eventy_sync.errors import StorageError
+from eventy_sync.file.coordinator import Watcher
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.membership import Membership
@@ -16,6 +19,7 @@ from eventy_sync.redis.messages import (
     CreateSubscriber,
     Heartbeat,
     Inbox,
+    Message,
     RemoveClaim,
     RemoveSubscriber,
     ResyncDone,
@@ -23,6 +27,8 @@ from eventy_sync.redis.messages import (
 )
 from eventy_sync.redis.resync import Resync
 from eventy_sync.storage.log import EventLog
+
+logger = logging.getLogger(__name__)
 
 APPEND_SECONDS, APPEND_POLL_SECONDS = 0.002, 0.00005
 """Another process of this root appends an event just after it was announced; it may also have died."""
@@ -50,16 +56,21 @@ class Hearing:
         self._attempt, self._refresh, self._exchange_changes, self._pause = attempt, refresh, exchange_changes, pause
         self._inbox = Inbox()
         self._log: EventLog
-        self._look: Callable[[], None]
+        self._watcher: Watcher
         self._on_claim_lost: Callable[[str, int], None]
 
-    def start(self, log: EventLog, look: Callable[[], None], on_claim_lost: Callable[[str, int], None]) -> None:
+    def start(self, log: EventLog, watcher: Watcher, on_claim_lost: Callable[[str, int], None]) -> None:
         """Begin to serve this log; see `Coordinator.start`."""
-        self._log, self._look, self._on_claim_lost = log, look, on_claim_lost
+        self._log, self._watcher, self._on_claim_lost = log, watcher, on_claim_lost
 
     def handle(self, data: bytes) -> None:
-        """Take what has arrived.  Never raises."""
-        message = self._inbox.open(data)
+        """Take what has arrived.  Never raises: the channel would be deaf from then on."""
+        try:
+            self._take(self._inbox.open(data))
+        except StorageError as exc:
+            logger.error("a message came to nothing, the log will be looked at again soon: %s", exc)
+
+    def _take(self, message: Message | None) -> None:
         if isinstance(message, AddEvent):
             self._hear_of_event(message)
         elif isinstance(message, (AddResult, CreateSubscriber, RemoveSubscriber)):
@@ -77,12 +88,13 @@ class Hearing:
             self._hear_of_worker(message)
 
     def _hear_of_event(self, message: AddEvent) -> None:
-        if message.last_id > self._log.tail():
-            if message.root_id == self._membership.root_id:
+        if message.root_id == self._membership.root_id:
+            self._watcher.expect(message.last_id)
+            if message.last_id > self._log.tail():
                 self._wait_for_append(message.last_id)
-            else:
-                self._attempt(self._catching_up.fetch)
-        self._look()
+                self._watcher.look()
+        elif message.last_id > self._log.tail():
+            self._attempt(self._catching_up.fetch)
 
     def _wait_for_append(self, event_id: int) -> None:
         deadline = time.monotonic() + APPEND_SECONDS

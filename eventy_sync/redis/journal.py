@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from eventy_sync.errors import CoordinationError
+from eventy_sync.errors import CoordinationError, RedisConfigurationError
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.sessions import Sessions
@@ -97,7 +97,15 @@ class Journal:
         self._session = self._sessions.begin()
 
     def publish(
-        self, epoch: bytes, token: bytes, lost_token: bytes, tail: int, tail_at: int, payload_fields: Sequence[bytes]
+        self,
+        epoch: bytes,
+        token: bytes,
+        lost_token: bytes,
+        tail: int,
+        tail_at: int,
+        payload_fields: Sequence[bytes],
+        *,
+        others_wait: bool = False,
     ) -> Published | Refused:
         """Get ids for these payloads and journal them.
 
@@ -109,7 +117,7 @@ class Journal:
         """
         arguments = [epoch, token, b"%d" % tail, b"%d" % tail_at, lost_token, *payload_fields]
         packed = b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
-        reply = self._publishing.call(self._publish, len(arguments), packed)
+        reply = self._publishing.call(self._publish, len(arguments), packed, others_wait=others_wait)
         missing: list[Entry] = []
         if reply.__class__ is list:
             reply, missing = reply[0], [_entry(each) for each in reply[1]]
@@ -140,26 +148,20 @@ class Journal:
         self._sessions.told(void)
         return Joined(UUID(reply[1].decode()), reply[2], reply[3], reply[4], reply[5])
 
-    def entries_after(self, tail: int, tail_at: int) -> Iterator[list[Entry]]:
-        """Yield pages of the entries behind this root's tail, to the journal's end.
+    def entries_from(self, tail: int) -> Iterator[list[Entry]]:
+        """Yield pages of the entries from a root's tail on, which both should have, to the journal's end.
 
         Raises:
             RedisUnavailableError: Redis cannot be had.
-            DivergedError: the root's last event is not the one that the queue has under its id.
         """
         first_id = max(tail, 1)
         while True:
             page = self._asking.command("XRANGE", self._keys.journal, f"{first_id}-0", "+", "COUNT", PAGE_ENTRIES)
-            entries = [_entry(each) for each in page]
-            if entries and entries[0].id == tail:
-                if tail_at and entries[0].at != tail_at:
-                    raise DivergedError(tail)
-                entries.pop(0)
-            if entries:
-                yield entries
+            if page:
+                yield [_entry(each) for each in page]
             if len(page) < PAGE_ENTRIES:
                 return
-            tail, first_id = 0, entries[-1].id + 1
+            first_id = _entry_id(page[-1]) + 1
 
     def entry(self, event_id: int) -> Entry | None:
         """Return one entry, or None if the journal does not have it."""
@@ -185,6 +187,11 @@ class Journal:
         value = self._asking.command("GET", self._keys.next_event_id)
         return int(value or b"1") - 1
 
+    def begin_behind(self, epoch: bytes, last_id: int) -> None:
+        """Empty the journal, of which nobody has the end: it begins behind this event, which was given out last."""
+        names = (self._keys.next_event_id, self._keys.journal, self._keys.meta)
+        self._asking.run(_FILL, names, [epoch, self._length, 1, last_id + 1])
+
     def fill(self, epoch: bytes, entries: Sequence[Entry], *, anew: bool) -> int:
         """Put entries back at the journal's end, or into an emptied one; return where it then ends, -1 to rejoin."""
         arguments: list[Argument] = [epoch, self._length, int(anew), entries[0].id]
@@ -196,6 +203,15 @@ class Journal:
 
 def _entry(item: Any) -> Entry:
     """Return a stream's entry as ours."""
-    name, values = item
-    fields = dict(zip(values[::2], values[1::2], strict=True))
-    return Entry(int(name.partition(b"-")[0]), int(fields[b"a"]), fields[b"f"])
+    try:
+        values = item[1]
+        fields = dict(zip(values[::2], values[1::2], strict=True))
+        return Entry(_entry_id(item), int(fields[b"a"]), fields[b"f"])
+    except (KeyError, ValueError) as exc:
+        raise RedisConfigurationError(
+            "the journal holds something else than this queue's events: choose another redis_prefix or name"
+        ) from exc
+
+
+def _entry_id(item: Any) -> int:
+    return int(item[0].partition(b"-")[0])

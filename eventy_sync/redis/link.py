@@ -9,6 +9,8 @@ because another one has become responsible is sent once more, over a new connect
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +24,13 @@ from eventy_sync.redis.translation import translated
 
 IDLE_SECONDS = 0.005
 """A connection that was not used for so long may have been closed: looking first tells "not sent" from "unknown"."""
+
+LOOK_SECONDS = 0.0001
+SLEEPS = 100
+"""So long a reply is looked for before going to sleep; one that takes longer lets so many be waited for asleep."""
+
+_HAS_CORES = len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) > 1
+"""With one processor alone, looking would only keep the server from answering."""
 
 Argument = Union[bytes, str, int]
 
@@ -76,6 +85,7 @@ class Link:
         self._connection: Any = None
         self._used_at = 0.0
         self._was_sent = False
+        self._sleeps = 0 if _HAS_CORES else sys.maxsize  # so many replies are waited for asleep
 
     def run(
         self,
@@ -92,10 +102,23 @@ class Link:
         """
         return self.call(script.prepare(keys), len(arguments), pack(arguments), meanwhile)
 
-    def call(self, call: Call, count: int, packed: bytes, meanwhile: Callable[[], object] = _nothing) -> Any:
-        """Run a prepared script with so many more arguments, packed already; raises as `run` does."""
+    def call(
+        self,
+        call: Call,
+        count: int,
+        packed: bytes,
+        meanwhile: Callable[[], object] = _nothing,
+        *,
+        others_wait: bool = False,
+    ) -> Any:
+        """Run a prepared script with so many more arguments, packed already; raises as `run` does.
+
+        Where `others_wait`, threads of this process have better things to do than to look for the reply.
+        """
         head = b"*%d\r\n" % (count + call.arguments)
         with self._lock:
+            if others_wait:
+                self._sleeps = max(self._sleeps, 1)
             try:
                 return self._send(b"%b%b%b%b" % (head, call.by_sha, call.rest, packed), meanwhile)
             except redis.exceptions.NoScriptError:
@@ -128,6 +151,7 @@ class Link:
         self._was_sent = False
         try:
             if connection is not None and now - self._used_at > IDLE_SECONDS and _is_over(connection):
+                self._connection = None  # first: the next one may not come about
                 connection.disconnect()
                 connection = None
             self._used_at = now
@@ -140,6 +164,7 @@ class Link:
             self._was_sent = True
             connection.send_packed_command([packed], check_health=False)
             meanwhile()
+            self._look_for_reply(connection)
             return connection.read_response()
         except redis.ResponseError:
             raise  # the connection is as good as it was
@@ -148,6 +173,17 @@ class Link:
             if connection is not None:
                 connection.disconnect()
             raise
+
+    def _look_for_reply(self, connection: Any) -> None:
+        """Look for the reply of a server that is near before going to sleep: waking up takes longer than that reply."""
+        if self._sleeps > 0:
+            self._sleeps -= 1
+            return
+        deadline = time.monotonic() + LOOK_SECONDS
+        while not connection.can_read(0):
+            if time.monotonic() > deadline:
+                self._sleeps = SLEEPS
+                return
 
     def close(self) -> None:
         """Close the connection; the next command opens another."""

@@ -15,7 +15,7 @@ from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.journal import Joined, Journal, Refused
 from eventy_sync.redis.link import Link
 from eventy_sync.redis.messages import Heartbeat, encode
-from eventy_sync.redis.roots import Roots
+from eventy_sync.redis.roots import Root, Roots
 from eventy_sync.redis.site import Site
 from eventy_sync.redis.workers import Heard, Workers
 from eventy_sync.storage.log import EventLog, LogEnd
@@ -141,6 +141,17 @@ class Membership:
     def is_due(self) -> bool:
         """Return whether it is time to say again that this worker lives."""
         return self._workers.is_due()
+
+    def awaited(self) -> dict[str, Root]:
+        """Return the roots that must say how far they are, without those that are gone, which are forgotten.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be had.
+        """
+        awaited, alive = self._journal.awaited(), self.roots.others()
+        if gone := [each for each in awaited if each not in alive]:
+            self._journal.forget(gone)
+        return {each: alive[each] for each in awaited if each in alive}
 
     def leave(self, epoch: bytes, tail: int) -> None:
         """Say that this worker ends, and, if it is the root's last one, that the root is closed."""

@@ -2,7 +2,8 @@
 
 Every confirmation of the subscription, the first and those after a reconnection, means that something may
 have been missed.  This worker's own heartbeats come back through the channel; when nothing at all arrives for
-`SILENCE_SECONDS`, the connection is dead, however open it looks, and another is made.
+`SILENCE_SECONDS`, the connection is dead, however open it looks.  ``listen()`` itself waits for ever, so another
+thread has to `break_if_silent`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +40,8 @@ class Monitor:
         on_subscribed: Callable[[], None],
         on_message: Callable[[bytes], None],
     ) -> None:
-        self._client: Any = redis.Redis(connection_pool=pool.twin(socket_timeout=SILENCE_SECONDS))  # reading waits
+        patient = pool.twin(socket_timeout=SILENCE_SECONDS)  # which some versions of redis-py heed in listen()
+        self._client: Any = redis.Redis(connection_pool=patient)
         self._channel = channel
         self._on_subscribed, self._on_message = on_subscribed, on_message
         self._stopping = threading.Event()
@@ -46,6 +49,8 @@ class Monitor:
         self._lock = threading.Lock()
         # guarded by _lock
         self._pubsub: Any = None
+        # written by the thread, a hint for others
+        self._heard_at = time.monotonic()
 
     def start(self) -> None:
         """Start listening."""
@@ -61,6 +66,20 @@ class Monitor:
                 except (redis.RedisError, OSError, AttributeError):
                     logger.debug("unsubscribing failed: the connection is gone already")
 
+    def break_if_silent(self) -> None:
+        """Close the connection if it has been silent for too long; another is made then.  Never raises."""
+        if time.monotonic() - self._heard_at < SILENCE_SECONDS:
+            return
+        self._heard_at = time.monotonic()
+        with self._lock:
+            connection = None if self._pubsub is None else self._pubsub.connection
+        if connection is not None:
+            logger.info("listening to a connection that has been silent for %.0f s: closing it", SILENCE_SECONDS)
+            try:
+                connection.disconnect()  # shuts the socket down, which ends the wait
+            except (redis.RedisError, OSError, AttributeError):
+                logger.debug("closing failed: the connection is gone already")
+
     def join(self, timeout_seconds: float) -> None:
         """Wait for the end."""
         if self._thread.is_alive() and self._thread is not threading.current_thread():
@@ -73,7 +92,12 @@ class Monitor:
             try:
                 self._listen()
                 pause_seconds = FIRST_PAUSE_SECONDS
-            except (redis.RedisError, OSError, ValueError) as exc:  # ValueError: closed by another thread
+            except (
+                redis.RedisError,
+                OSError,
+                ValueError,
+                AttributeError,
+            ) as exc:  # the last two: closed by another thread
                 logger.info("listening interrupted: reason=%s", translated(exc))
             if self._stopping.wait(pause_seconds * random.uniform(0.5, 1.5)):
                 return
@@ -88,6 +112,7 @@ class Monitor:
                 pubsub.subscribe(self._channel)
                 self._pubsub = pubsub
             for message in pubsub.listen():
+                self._heard_at = time.monotonic()
                 if self._stopping.is_set():
                     return
                 if message["type"] == "subscribe":

@@ -6,19 +6,24 @@ that is what keeps ids in the order of the log.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
-from eventy_sync.errors import CoordinationError, QueueIdentityError
+from eventy_sync.errors import CoordinationError, QueueIdentityError, StorageError
 from eventy_sync.redis.journal import DivergedError, Journal, Published, Refused
 from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.resync import ResyncNeededError
 from eventy_sync.redis.translation import RedisUnavailableError
-from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
+from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd, not_written_yet
+
+logger = logging.getLogger(__name__)
 
 AWAIT_SECONDS = 3.0
 """So long a publish waits for other roots to say how far they are, after the server has lost something."""
+CROWD = 20
+"""After so many publishes of one thread alone, no other one is believed to publish."""
 FILL_SECONDS = 0.1
 """So long a publish waits for another root that is filling the journal."""
 LONGEST_SECONDS = 6.0
@@ -46,6 +51,8 @@ class RedisNumbering:
         self._join, self._catch_up, self._resync = join, catch_up, resync
         self._degrade, self._pause = degrade, pause
         self._local = LocalNumbering()
+        self.is_shared = False  # written under the append lock
+        self._crowd = 0  # written under the append lock: above 0 while several threads publish
 
     def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
         """See `Numbering.number`.
@@ -54,7 +61,9 @@ class RedisNumbering:
             CoordinationError: other roots have this queue, and Redis cannot be asked or has to wait for them.
         """
         payload_fields = [each for batch in batches for each in batch.payload_fields]
-        published, is_unknown = self.publish_to_redis(end, payload_fields)
+        self._crowd = CROWD if len(batches) > 1 else max(0, self._crowd - 1)
+        published, is_unknown = self.publish_to_redis(end, payload_fields, others_wait=self._crowd > 0)
+        self.is_shared = published is not None
         if published is not None:
             return published
         if self._membership.roots.is_alone:
@@ -63,7 +72,9 @@ class RedisNumbering:
             "whether the event was published is unknown" if is_unknown else "the event was not published"
         )
 
-    def publish_to_redis(self, end: LogEnd, payload_fields: Sequence[bytes]) -> tuple[tuple[int, int] | None, bool]:
+    def publish_to_redis(
+        self, end: LogEnd, payload_fields: Sequence[bytes], *, others_wait: bool = False
+    ) -> tuple[tuple[int, int] | None, bool]:
         """Return first id and time, or None if Redis cannot be had, and whether it may have published all the same."""
         started, failures = time.monotonic(), 0
         lost_token = b""  # of a request whose reply was lost: asking once more settles it
@@ -72,7 +83,9 @@ class RedisNumbering:
             try:
                 epoch = self._membership.epoch or self._join(end)
                 token = self._journal.token()
-                reply = self._journal.publish(epoch, token, lost_token, end.tail, end.tail_at, payload_fields)
+                reply = self._journal.publish(
+                    epoch, token, lost_token, end.tail, end.tail_at, payload_fields, others_wait=others_wait
+                )
                 if isinstance(reply, Published):
                     return self._accept(end, epoch, reply), False
                 self._overcome(reply, end, started)
@@ -96,12 +109,23 @@ class RedisNumbering:
 
     def _accept(self, end: LogEnd, epoch: bytes, reply: Published) -> tuple[int, int]:
         if reply.missing:
-            end.extend_locked(reply.missing)
+            try:
+                end.extend_locked(reply.missing)
+            except StorageError as exc:
+                raise not_written_yet(reply.first_id, exc) from exc
         if reply.roots != self._membership.roots.count or self._membership.is_due():
-            self._membership.announce(epoch, end.tail)  # only who knows of others knows what is safe without Redis
+            self._announce(epoch, end.tail)
         if self._mode.value == REJOINING:
             self._mode.change(CONNECTED)
         return reply.first_id, reply.at
+
+    def _announce(self, epoch: bytes, tail: int) -> None:
+        """Hear of the others: who knows of them knows what is safe without Redis.  Never raises: ids were given."""
+        try:
+            self._membership.announce(epoch, tail)
+        except (CoordinationError, StorageError) as exc:
+            logger.info("not announced, will try again: %s", exc)
+            self._membership.make_due()
 
     def _overcome(self, reply: Refused, end: LogEnd, started: float) -> None:
         """Do what stands between this root and its ids, or raise."""
@@ -120,15 +144,11 @@ class RedisNumbering:
             self._pause(_PAUSE_SECONDS if waited_seconds > _PAUSE_SECONDS else 0.0)
 
     def _await_roots(self, waited_seconds: float) -> None:
-        awaited, alive = self._journal.awaited(), self._membership.roots.others()
-        gone = [each for each in awaited if each not in alive]
-        if gone:
-            self._journal.forget(gone)
-        elif waited_seconds > AWAIT_SECONDS:
-            hosts = ", ".join(sorted(f"{each} on {alive[each].host}" for each in awaited))
+        awaited = self._membership.awaited()
+        if awaited and waited_seconds > AWAIT_SECONDS:
+            hosts = ", ".join(sorted(f"{root_id} on {root.host}" for root_id, root in awaited.items()))
             raise CoordinationError(
                 f"the event was not published: Redis has lost something, and the root {hosts} has not said yet how far "
                 "its log goes; start a worker there, or, if it is gone for good, forget it: eventy-sync forget-root"
             )
-        else:
-            self._pause(_PAUSE_SECONDS)
+        self._pause(_PAUSE_SECONDS if awaited else 0.0)

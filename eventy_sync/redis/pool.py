@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import redis
+import redis.cluster
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -28,6 +29,8 @@ _SAFE = {
     "health_check_interval": 0,
     "protocol": 2,
 }
+_parser = getattr(redis.cluster, "ClusterParser", None)  # up to redis-py 5 only this one knows MOVED from other errors
+_CLUSTER: dict[str, Any] = {} if _parser is None else {"parser_class": _parser}
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 _LEFT_AWAY = {
     # retries of the client's own
@@ -83,6 +86,8 @@ class ServerPool(redis.ConnectionPool):
         for name in _TIMEOUTS:
             if kept.get(name) is None:
                 kept[name] = TIMEOUT_SECONDS
+        if finder is not None and finder.is_cluster:
+            kept |= _CLUSTER
         self._plain_class, self._options, self.finder = connection_class, {**kept, **_SAFE}, finder
         if finder is None:
             super().__init__(connection_class=connection_class, **self._options)

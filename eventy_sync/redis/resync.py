@@ -33,6 +33,8 @@ MAX_PAGES_AHEAD = 16
 EXPIRY_SECONDS = 60
 _POLL_SECONDS = 0.01
 _LOCK_SECONDS, _ASK_AGAIN_SECONDS = 1.0, 1.0
+_GIVE_WAY_SECONDS = 1.5
+"""So long a root that has not all of it lets others answer first."""
 _SEND = Script("send")
 _EVENTS, _DONE = b"events", b"done"
 
@@ -126,9 +128,12 @@ class Resync:
                 if not lock.acquire(blocking_timeout=_LOCK_SECONDS, token=request_id):
                     continue  # somebody else's takes that long; a dead holder's lock ends
                 try:
-                    if self._receive(taker.rest_of(wanted), request_id, taker, lock):
+                    before = taker.rest_of(wanted)
+                    if self._receive(before, request_id, taker, lock):
                         return True
-                    if not self._link.command("EXISTS", f"{self._keys.resync(request_id)}:peer"):
+                    if before != taker.rest_of(wanted):
+                        continue  # a root has fallen silent in the middle
+                    if self._link.command("GET", f"{self._keys.resync(request_id)}:peer") is None:
                         return False
                     logger.warning("resync: a root has begun to answer and fallen silent, asking again")
                 finally:
@@ -188,6 +193,8 @@ class Resync:
         if self._link.command("GET", self._keys.resync_lock) != request.request_id.encode():
             return
         with self._lock:
+            if self._request_id == request.request_id:
+                return  # asked once more
             self._request_id, before = request.request_id, self._answering
         if before is not None:
             before.join()  # it sees that its own request is over: one asks at a time
@@ -208,6 +215,8 @@ class Resync:
     def _stream(self, log: EventLog, request: ResyncRequest) -> None:
         stream = self._keys.resync(request.request_id)
         try:
+            if request.last_id and log.oldest() > request.first_id and self._stopping.wait(_GIVE_WAY_SECONDS):
+                return
             if self._link.command("SET", f"{stream}:peer", self._root_id, "NX", "EX", EXPIRY_SECONDS) is None:
                 return
             for kind, body in self._answer_to(log, request):

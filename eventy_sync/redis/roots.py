@@ -18,6 +18,7 @@ from eventy_sync.errors import StorageError
 from eventy_sync.storage.state import StateStore
 
 ROOT_EXPIRY_SECONDS = 86_400.0
+REMEMBER_SECONDS = 600.0
 _NAME, _FORGOTTEN = "roots", "forgotten_roots"
 
 
@@ -46,6 +47,7 @@ class Roots:
         self._root_id, self._store, self._expiry_seconds = str(root_id), store, expiry_seconds
         self._others: dict[str, Root] = {}
         self._was_recalled = False
+        self._remembered_at = -REMEMBER_SECONDS
         self._forgotten: dict[str, float] = {}  # until when what was heard of a root does not count
         self.count = 0  # in Redis, as was last heard
         self.untold: list[str] = []  # forgotten here, and not yet in Redis
@@ -119,11 +121,13 @@ class Roots:
         self.untold = [each for each, root in found.items() if not root.forgotten and self._is_forgotten(each, root)]
         self._others = {**before, **found}
         now = self.others()
-        if before.keys() != now.keys() or any(before[each].closed != now[each].closed for each in before):
+        is_old = time.monotonic() - self._remembered_at >= REMEMBER_SECONDS  # who opens next must know who lives
+        if is_old or before.keys() != now.keys() or any(before[each].closed != now[each].closed for each in before):
             self._remember(now)
 
     def _remember(self, found: dict[str, Root]) -> None:
         self._store.remembered.put(_NAME, msgspec.json.encode(found))
+        self._remembered_at = time.monotonic()
 
     def remember_all(self) -> None:
         """Keep what was last heard, as at the end."""

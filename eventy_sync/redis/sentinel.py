@@ -82,4 +82,4 @@ class SentinelFinder(Finder):
 
     def close(self) -> None:
         for pool in self._pools:
-            pool.disconnect()
+            pool.disconnect(inuse_connections=False)  # another thread may be asking: pools have their finder in common

@@ -14,11 +14,15 @@ import redis
 from eventy_sync import CoordinationError, InvalidArgumentError, RedisConfigurationError
 from eventy_sync.redis import RedisFileEventQueue
 from eventy_sync.redis.server import RedisServer
+from eventy_sync.redis.server_address import make_pool
 from tests.redis_topologies import SERVICE, ClusterNode, SentinelServer, SlotMove, TlsProxy, make_certificate
 
 Queue = RedisFileEventQueue[Any]
 Make = Callable[..., Queue]
 Wait = Callable[..., None]
+
+FAILOVER_SECONDS = 90.0
+"""A sentinel that was kept waiting itself does nothing for 30 seconds, and tries again late."""
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
 
@@ -66,7 +70,7 @@ def publish_when_possible(queue: Queue, number: int, wait_until: Wait) -> bool:
         outcome.append(True)
         return True
 
-    wait_until(attempt)
+    wait_until(attempt, FAILOVER_SECONDS)
     return outcome[0]
 
 
@@ -142,7 +146,7 @@ def test_a_client_that_retries_does_not_hold_up_a_publish(make: Make, server: Re
     with redis.Redis(port=server.port, retry=retry) as client, make(redis_client=client) as queue:
         queue.publish({"n": 0})
         server.freeze()
-        wait_until(lambda: queue.publish({"n": 1}) and mode_of(queue) == "degraded", 10)
+        wait_until(lambda: queue.publish({"n": 1}) and mode_of(queue) == "degraded", 30)
         server.thaw()
         wait_until(lambda: mode_of(queue) == "connected")
 
@@ -188,7 +192,7 @@ def test_a_failover_is_followed(
             for number in range(20, 40):
                 if publish_when_possible(d if number % 2 else e, number, wait_until):
                     acknowledged.add(number)
-            wait_until(lambda: mode_of(d) == mode_of(e) == "connected")
+            wait_until(lambda: mode_of(d) == mode_of(e) == "connected", FAILOVER_SECONDS)
             assert replica.command("INFO", "replication")["role"] == "master"
             assert not e.create_claim("x")
             wait_until(lambda: numbers(d) == numbers(e))
@@ -196,6 +200,18 @@ def test_a_failover_is_followed(
             assert len(set(found)) == len(found)
             assert acknowledged <= set(found) <= set(range(40))
             wait_until(lambda: seen == list(range(1, len(found) + 1)))
+
+
+def test_closing_one_pool_leaves_the_others_that_ask_the_same_sentinels_alone(server: RedisServer) -> None:
+    """A monitor's end must not cut off another thread in the midst of asking."""
+    with SentinelServer(server) as sentinel:
+        pool = make_pool(sentinel.service_url, 0, None)
+        asking = pool.finder._pools[0].get_connection()
+        pool.twin().disconnect()
+        assert asking._sock is not None
+        pool.finder._pools[0].release(asking)
+        pool.disconnect()
+        assert asking._sock is None
 
 
 def test_sentinels_that_cannot_help(make: Make, server: RedisServer, wait_until: Wait) -> None:

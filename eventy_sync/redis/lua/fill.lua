@@ -27,7 +27,7 @@ end
 if last_at then
     redis.call('HSET', KEYS[3], 'last_at', last_at)
 end
-if journaled == last then
+if journaled == last or (not journaled and id == last + 1) then
     redis.call('HDEL', KEYS[3], 'unfilled')
 else
     redis.call('HSET', KEYS[3], 'unfilled', 1)

@@ -15,6 +15,14 @@ local function is_taken(held, worker_id, record)
     return claim.worker_id ~= worker_id and claim.token > cjson.decode(record).token
 end
 
+-- Return whether the server has this very claim for longer, or a later one of the same worker: it was renewed, or
+-- granted, while this was on its way.
+local function is_newer(key, held, worker_id, record, milliseconds)
+    local claim, token = cjson.decode(held), cjson.decode(record).token
+    return claim.worker_id == worker_id
+        and (claim.token > token or (claim.token == token and redis.call('PTTL', key) >= tonumber(milliseconds)))
+end
+
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local refused = {}
@@ -23,7 +31,7 @@ for number = 1, #KEYS - 2 do
     local held = redis.call('GET', key)
     if held and is_taken(held, ARGV[at + 1], ARGV[at + 3]) then
         refused[#refused + 1] = number
-    else
+    elseif not (held and is_newer(key, held, ARGV[at + 1], ARGV[at + 3], ARGV[at + 2])) then
         redis.call('SET', key, ARGV[at + 3], 'PX', ARGV[at + 2])
         redis.call('ZADD', KEYS[1], string.format('%d', now + ARGV[at + 2]), ARGV[at])
         redis.call('ZADD', KEYS[2], 0, ARGV[at])

@@ -5,7 +5,7 @@
 
 from eventy_sync.storage.log.event_log import SEGMENT_BYTES, EventLog
 from eventy_sync.storage.log.group_commit import Batch
-from eventy_sync.storage.log.numbering import Entry, LocalNumbering, LogEnd, Numbering
+from eventy_sync.storage.log.numbering import Entry, LocalNumbering, LogEnd, Numbering, not_written_yet
 from eventy_sync.storage.log.reader import LogReader
 from eventy_sync.storage.log.record import StoredRecord, all_fields, fields
 from eventy_sync.storage.log.repair import Verification, repair, verify
@@ -28,6 +28,7 @@ __all__ = [
     "Verification",
     "all_fields",
     "fields",
+    "not_written_yet",
     "repair",
     "verify",
 ]

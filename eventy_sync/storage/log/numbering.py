@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from eventy_sync.errors import StorageError
 from eventy_sync.storage.log.group_commit import Batch
 
 CLOCK_STEP_MICROSECONDS = 1_000_000
@@ -27,6 +28,14 @@ class Entry(NamedTuple):
     id: int
     at: int
     payload_fields: bytes
+
+
+def not_written_yet(first_id: int, exc: StorageError) -> StorageError:
+    """Return the error for events that are known to others by their ids, and that this disk has refused."""
+    return StorageError(
+        f"published as event {first_id}, but not written here yet ({exc}): do not publish it again, it comes from the "
+        "journal when the disk takes it"
+    )
 
 
 class LogEnd(Protocol):
@@ -54,7 +63,9 @@ class LogEnd(Protocol):
 
 
 class Numbering(Protocol):
-    """Gives out ids."""
+    """Gives out ids.  `is_shared` says that those it gave last are known to others, whatever becomes of the write."""
+
+    is_shared: bool
 
     def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
         """Return the id of the first record of these batches, of which the others run on, and their time.
@@ -68,6 +79,8 @@ class Numbering(Protocol):
 
 class LocalNumbering:
     """Ids from the log's own tail, times from this machine's clock."""
+
+    is_shared = False
 
     def __init__(self, clock: Callable[[], int] = now_microseconds) -> None:
         self._clock = clock

@@ -22,7 +22,7 @@ from eventy_sync.storage.log.group_commit import Batch
 from eventy_sync.storage.log.interval_sync import IntervalSync
 from eventy_sync.storage.log.layout import broken_path, segment_name
 from eventy_sync.storage.log.lock import AppendLock
-from eventy_sync.storage.log.numbering import Entry, Numbering
+from eventy_sync.storage.log.numbering import Entry, Numbering, not_written_yet
 from eventy_sync.storage.log.record import build, build_all, gap_fields
 from eventy_sync.storage.log.segment import read_end
 
@@ -81,7 +81,7 @@ class LogWriter:
                     lines += build_all(next_id, at, batch.payload_fields)
                 next_id += len(batch.payload_fields)
             if next_id - 1 > self.tail:  # else numbering found them in the log: they came in while it asked
-                self._append_locked(lines, next_id - 1, at, at)
+                self._append_numbered_locked(lines, next_id - 1, at)
         self._owe_sync()
 
     @contextmanager
@@ -135,6 +135,14 @@ class LogWriter:
         with storage_errors("remove", unused):
             os.unlink(unused)
         self._catalog.refresh()
+
+    def _append_numbered_locked(self, lines: Sequence[bytes], last_id: int, at: int) -> None:
+        try:
+            self._append_locked(lines, last_id, at, at)
+        except StorageError as exc:
+            if self._numbering.is_shared:
+                raise not_written_yet(last_id - len(lines) + 1, exc) from exc
+            raise
 
     def _append_locked(self, lines: Sequence[bytes], last_id: int, earliest_at: int, last_at: int) -> None:
         if self._size >= self._segment_bytes or earliest_at < self.last_at:

@@ -27,15 +27,20 @@ class Outbox:
 
     def __init__(self, connection: Connection, *, is_open: bool) -> None:
         self._connection, self.is_open = connection, is_open
+        self.may_have = is_open
+        """Whether this process has put something in since it last looked: a cheap hint."""
 
     def put(self, database: sqlite3.Connection, kind: str, body: bytes) -> None:
         """Keep a change, as a part of the transaction that makes it."""
         if self.is_open:
+            self.may_have = True
             database.execute("INSERT INTO outbox (kind, body) VALUES (?, ?)", (kind, body))
 
     def first(self, limit: int) -> list[Change]:
         """Return the oldest changes that were not sent yet."""
+        self.may_have = False  # first: what is put in meanwhile sets it again
         rows = self._connection.rows("SELECT number, kind, body FROM outbox ORDER BY number LIMIT ?", (limit,))
+        self.may_have = self.may_have or bool(rows)
         return [Change(*row) for row in rows]
 
     def drop(self, number: int) -> None:

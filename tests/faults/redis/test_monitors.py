@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
+import pytest
+
+from eventy_sync.redis import monitor as monitors
+from eventy_sync.redis.monitor import Monitor
 from eventy_sync.redis.server import RedisServer
+from eventy_sync.redis.server_address import make_pool
+from tests.faults.redis.proxy import Proxy
 from tests.faults.redis.queues import Make, Wait
 
 
@@ -15,3 +23,34 @@ def test_a_monitor_that_is_cut_off_misses_nothing(make: Make, server: RedisServe
             server.command("CLIENT", "KILL", "TYPE", "pubsub")
             a.publish({"n": number})
         wait_until(lambda: seen == list(range(1, 101)))
+
+
+def test_a_connection_that_is_open_but_dead_is_replaced(
+    server: RedisServer,
+    proxy: Proxy,
+    wait_until: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`listen()` waits for ever; who looks after it sees the silence, and each new subscription means a catch-up."""
+    monkeypatch.setattr(monitors, "SILENCE_SECONDS", 0.2)
+    caplog.set_level(logging.INFO)
+    heard: list[bytes] = []
+    subscribed: list[int] = []
+    pool = make_pool(proxy.url, 0, None)
+    monitor = Monitor("monitor", pool, "channel", lambda: subscribed.append(1), heard.append)
+    monitor.start()
+    try:
+        wait_until(lambda: subscribed)
+        server.command("PUBLISH", "channel", "before")
+        wait_until(lambda: heard == [b"before"])
+        proxy.freeze()
+        server.command("PUBLISH", "channel", "meanwhile")
+        wait_until(lambda: monitor.break_if_silent() or "has been silent" in caplog.text)
+        proxy.thaw()
+        wait_until(lambda: monitor.break_if_silent() or len(subscribed) > 1)
+        wait_until(lambda: server.command("PUBLISH", "channel", "after") and heard[-1:] == [b"after"])
+    finally:
+        monitor.stop()
+        monitor.join(5)
+        pool.disconnect()

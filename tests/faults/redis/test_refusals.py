@@ -147,8 +147,10 @@ def test_alone_a_server_that_refuses_for_now_is_done_without(
             assert numbers(b) == [0, 1, 2, 3]
 
 
-def test_a_server_that_is_loading_is_waited_for(make: Make, wait_until: Wait) -> None:
+def test_a_server_that_is_loading_is_waited_for(make: Make, wait_until: Wait, shared_server: RedisServer) -> None:
     """It answers LOADING after its start: degraded with that reason, connected when it has loaded."""
+    if shared_server.version < (7, 0):
+        pytest.skip("Redis 6.2 cannot be told to look at its clients often while it loads")
     slow = {"key-load-delay": "300", "loading-process-events-interval-bytes": "1024"}
     with RedisServer(persistent=True, **slow) as server:
         fill(server, 10_000)
@@ -188,18 +190,18 @@ def test_output_that_overruns_the_limit_cuts_the_monitor_which_catches_up(
         seen: list[int] = []
         b.subscribe(lambda event: seen.append(event.id))
         wait_until(lambda: server.command("PUBSUB", "NUMSUB", "eventy:orders:events")[1] == 1)
-        before = server.command("INFO", "stats")
+        before = listeners(server)
         for number in range(20):
             a.publish({"n": number})
             server.command("PUBLISH", "eventy:orders:events", b"x" * 5_000_000)
         wait_until(lambda: seen == list(range(1, 21)))
         wait_until(lambda: log_bytes(a) == log_bytes(b))
-        after = server.command("INFO", "stats")
-        assert dropped(after) > dropped(before)
+        assert listeners(server) != before
 
 
-def dropped(info: dict[str, int]) -> int:
-    return int(info["client_output_buffer_limit_disconnections"])
+def listeners(server: RedisServer) -> set[bytes]:
+    """Return the ids of the connections that have subscribed to something."""
+    return {line.split()[0] for line in server.command("CLIENT", "LIST", "TYPE", "pubsub").splitlines()}
 
 
 def test_a_queue_opens_degraded_before_a_server_that_does_not_answer(make: Make) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from eventy_sync.redis import journal as module
-from eventy_sync.redis.journal import DivergedError, Journal
+from eventy_sync.redis.journal import Journal
 from eventy_sync.redis.sessions import Sessions
 from eventy_sync.storage.log import Entry
 from tests.unit.redis.conftest import Fake
@@ -35,8 +35,8 @@ def put(fake: Fake, some: Sequence[Entry]) -> None:
         fake.client.xadd(fake.keys.journal, {"a": each.at, "f": each.payload_fields}, id=f"{each.id}-0")
 
 
-def read(journal: Journal, tail: int = 0, tail_at: int = 0) -> list[Entry]:
-    return [each for page in journal.entries_after(tail, tail_at) for each in page]
+def read(journal: Journal, tail: int = 0) -> list[Entry]:
+    return [each for page in journal.entries_from(tail) for each in page]
 
 
 @pytest.mark.parametrize(
@@ -102,33 +102,30 @@ def test_large_ids_and_times_stay_whole(fake: Fake, journal: Journal) -> None:
 def test_what_is_behind_a_tail_is_read_page_by_page(
     fake: Fake, journal: Journal, monkeypatch: pytest.MonkeyPatch, page: int, tail: int
 ) -> None:
-    """All of it once, whatever the size of a page; no page is empty."""
+    """All of it once, and the tail itself, whatever the size of a page; no page is empty."""
     monkeypatch.setattr(module, "PAGE_ENTRIES", page)
     put(fake, entries(1, 10))
-    pages = list(journal.entries_after(tail, 1000 + tail if tail else 0))
-    assert [each for some in pages for each in some] == entries(tail + 1, 10)
+    pages = list(journal.entries_from(tail))
+    assert [each for some in pages for each in some] == entries(max(tail, 1), 10)
     assert all(pages)
 
 
 def test_a_journal_that_begins_later_is_read_from_there(fake: Fake, journal: Journal) -> None:
     """Whoever reads sees that there is a hole."""
     put(fake, entries(5, 10))
-    assert read(journal, 2, 1002) == entries(5, 10)
-    assert read(journal, 10, 0) == []
-    assert read(journal, 12, 1) == []
+    assert read(journal, 2) == entries(5, 10)
+    assert read(journal, 12) == []
 
 
-@pytest.mark.parametrize(("tail_at", "has_diverged"), [(1003, False), (0, False), (1002, True)])
-def test_a_root_whose_last_event_is_another_one_hears_of_it(
-    fake: Fake, journal: Journal, tail_at: int, has_diverged: bool
-) -> None:
-    """By its time; where that is not known nobody can tell."""
-    put(fake, entries(1, 10))
-    if has_diverged:
-        with pytest.raises(DivergedError, match="event 3 of this root"):
-            read(journal, 3, tail_at)
-    else:
-        assert read(journal, 3, tail_at) == entries(4, 10)
+def test_a_journal_of_which_nobody_has_the_end_begins_behind_it(fake: Fake, journal: Journal) -> None:
+    """It is empty then, and filled: ids go on behind the last one given out, and only there."""
+    put(fake, entries(1, 3))
+    fake.client.set(fake.keys.next_event_id, 7)
+    journal.begin_behind(EPOCH, 5)
+    assert b"unfilled" in fake.meta()
+    journal.begin_behind(EPOCH, 6)
+    assert b"unfilled" not in fake.meta()
+    assert read(journal) == []
 
 
 def test_one_event_is_found_by_its_id(fake: Fake, journal: Journal) -> None:
