@@ -31,9 +31,14 @@ for number = 1, #KEYS - 2 do
     local held = redis.call('GET', key)
     if held and is_taken(held, ARGV[at + 1], ARGV[at + 3]) then
         refused[#refused + 1] = number
-    elseif not (held and is_newer(key, held, ARGV[at + 1], ARGV[at + 3], ARGV[at + 2])) then
-        redis.call('SET', key, ARGV[at + 3], 'PX', ARGV[at + 2])
-        redis.call('ZADD', KEYS[1], string.format('%d', now + ARGV[at + 2]), ARGV[at])
+    else  -- into the indexes in any case: the server may have lost them alone
+        local lasts = ARGV[at + 2]
+        if held and is_newer(key, held, ARGV[at + 1], ARGV[at + 3], lasts) then
+            lasts = redis.call('PTTL', key)
+        else
+            redis.call('SET', key, ARGV[at + 3], 'PX', lasts)
+        end
+        redis.call('ZADD', KEYS[1], string.format('%d', now + lasts), ARGV[at])
         redis.call('ZADD', KEYS[2], 0, ARGV[at])
     end
 end

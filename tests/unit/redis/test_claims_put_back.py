@@ -63,7 +63,6 @@ def check_lasts(fake: Fake, claim_id: str, seconds: float) -> None:
         None,  # lost
         MINE,
         replace(MINE, token=4),  # renumbered since
-        replace(MINE, token=6),
         replace(MINE, worker_id=BEN, token=4),  # granted by a server that had lost tokens
         replace(MINE, worker_id=BEN, token=5),
     ],
@@ -78,6 +77,30 @@ def test_a_claim_is_put_back(fake: Fake, scripts: ClaimScripts, there: Claim | N
     assert (found.worker_id, found.token, found.data, found.created_at) == (ANN, 5, {"n": 1}, NOW)
     check_lasts(fake, "x", 60.0)
     assert fake.published() == []
+
+
+@pytest.mark.parametrize(
+    ("there", "lasts_seconds"),
+    [
+        (MINE, 600.0),  # renewed while this was on its way
+        (replace(MINE, token=6), 600.0),  # granted anew while this was on its way
+        (replace(MINE, token=6), 30.0),
+    ],
+)
+@pytest.mark.parametrize("has_lost_indexes", [False, True])
+def test_a_claim_that_its_worker_holds_for_longer_is_not_set_back(
+    fake: Fake, scripts: ClaimScripts, there: Claim, lasts_seconds: float, has_lost_indexes: bool
+) -> None:
+    """But indexes that were lost have it again, for as long as it lasts: nobody else may be granted it meanwhile."""
+    put(fake, there)
+    fake.client.pexpire(fake.keys.claim("x"), int(lasts_seconds * 1000))
+    fake.client.zadd(fake.keys.claims, {"x": (time.time() + lasts_seconds) * 1000})
+    before = in_redis(fake)
+    if has_lost_indexes:
+        fake.client.delete(fake.keys.claims, fake.keys.claim_ids)
+    assert scripts.restore([(MINE, 60.0)]) == []
+    assert in_redis(fake) == before
+    check_lasts(fake, "x", lasts_seconds)
 
 
 def test_a_claim_that_another_worker_holds_under_a_later_token_is_lost(fake: Fake, scripts: ClaimScripts) -> None:
