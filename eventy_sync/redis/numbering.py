@@ -91,10 +91,11 @@ class RedisNumbering:
                 self._overcome(reply, end, started)
             except RedisUnavailableError as exc:
                 failures += 1
+                is_lost_again = bool(token and lost_token and exc.may_have_run)  # one token alone can be asked for
                 if token and exc.may_have_run:
                     lost_token = lost_token or token
                     self._journal.give_up_session()
-                if failures > MAX_FAILURES or exc.is_timeout:
+                if failures > MAX_FAILURES or exc.is_timeout or is_lost_again:
                     self._degrade(exc)
                     break
             except DivergedError:
