@@ -16,7 +16,6 @@ from uuid import UUID
 
 from eventy_sync.delivery.delivery_thread import DeliveryThread, Handler
 from eventy_sync.delivery.log_watcher import LogWatcher
-from eventy_sync.delivery.waking import Bell
 from eventy_sync.errors import EventyError, InvalidArgumentError
 from eventy_sync.event_queue import EventQueue
 from eventy_sync.models import QueueEvent, Subscription
@@ -24,6 +23,7 @@ from eventy_sync.storage.log import EventLog, StoredRecord
 from eventy_sync.storage.state import StateStore, StoredSubscription
 from eventy_sync.stored_subscriber import decode_subscriber
 from eventy_sync.subscribers import Subscriber
+from eventy_sync.waking import Bell
 
 logger = logging.getLogger(__name__)
 
