@@ -4,16 +4,20 @@ Everything in it can be lost without losing an event; the log is the truth.
 """
 
 from eventy_sync.storage.state.claims import ClaimTable, check_claim_id, check_ttl, encode_data
-from eventy_sync.storage.state.outbox import RESULTS, SUBSCRIBED, UNSUBSCRIBED
+from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED
+from eventy_sync.storage.state.result_rows import encode_results, encode_runs, insert_results
+from eventy_sync.storage.state.result_runs import ResultRun, make_runs
 from eventy_sync.storage.state.results import ResultTable
 from eventy_sync.storage.state.store import StateStore
 from eventy_sync.storage.state.subscriptions import StoredSubscription, SubscriptionTable
 
 __all__ = [
     "RESULTS",
+    "RUNS",
     "SUBSCRIBED",
     "UNSUBSCRIBED",
     "ClaimTable",
+    "ResultRun",
     "ResultTable",
     "StateStore",
     "StoredSubscription",
@@ -21,4 +25,8 @@ __all__ = [
     "check_claim_id",
     "check_ttl",
     "encode_data",
+    "encode_results",
+    "encode_runs",
+    "insert_results",
+    "make_runs",
 ]

@@ -10,9 +10,10 @@ import msgspec
 
 from eventy_sync.storage.state.claims import ClaimTable
 from eventy_sync.storage.state.connection import Connection
-from eventy_sync.storage.state.outbox import RESULTS, SUBSCRIBED, UNSUBSCRIBED, Outbox
+from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED, Outbox
 from eventy_sync.storage.state.remembered import RememberedTable
-from eventy_sync.storage.state.results import ResultTable, apply_results
+from eventy_sync.storage.state.result_rows import apply_results, apply_runs
+from eventy_sync.storage.state.results import ResultTable
 from eventy_sync.storage.state.subscriptions import SubscriptionTable, apply_subscription
 
 logger = logging.getLogger(__name__)
@@ -51,16 +52,19 @@ class StateStore:
                 try:
                     if kind == RESULTS:
                         apply_results(database, body)
+                    elif kind == RUNS:
+                        apply_runs(database, body)
                     elif kind in (SUBSCRIBED, UNSUBSCRIBED):
                         apply_subscription(database, kind, body)
                 except (msgspec.MsgspecError, ValueError) as exc:
                     logger.warning("a change of another root passed over: kind=%.20r error=%.100s", kind, exc)
             database.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?)", remember.items())
+        self.results.stored.ring()
 
     def clear(self) -> None:
         """Forget results and subscriptions."""
         with self._connection.transaction() as database:
-            for table in ("results", "subscriptions"):
+            for table in ("results", "result_runs", "subscriptions"):
                 database.execute(f"DELETE FROM {table}")
             database.execute("UPDATE counters SET value = 0 WHERE name = 'results'")
             database.execute("UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'")
