@@ -4,7 +4,8 @@ Ids of results and subscriptions are time-ordered, so rows are appended; times a
 1970, UTC.  `counters` holds what must not be counted or guessed: how many results there are, the last
 fencing token, and a number that grows with every change to the subscriptions.  `remembered` holds what a
 root that is coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row
-each, see `result_runs.py`.
+each, see `result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished`
+only where several roots have to agree.
 """
 
 _FIRST = (
@@ -48,7 +49,33 @@ _RUNS = (
     "CREATE INDEX results_failed ON results (id) WHERE success = 0",
 )
 
-STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS)
+_GROUPS = (
+    """CREATE TABLE groups (
+        name TEXT PRIMARY KEY, from_index INTEGER NOT NULL, next_id INTEGER NOT NULL, token INTEGER NOT NULL,
+        paused INTEGER NOT NULL, created_at INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE leases (
+        group_name TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, attempt INTEGER NOT NULL,
+        token INTEGER NOT NULL, worker_id BLOB NOT NULL, begun_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+        boot_id TEXT NOT NULL, created_boot REAL NOT NULL, expires_boot REAL NOT NULL,
+        PRIMARY KEY (group_name, first_id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE waiting (
+        group_name TEXT NOT NULL, event_id INTEGER NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL,
+        begun_at INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX waiting_by_time ON waiting (group_name, due_at)",
+    """CREATE TABLE dead_letters (
+        group_name TEXT NOT NULL, event_id INTEGER NOT NULL, attempts INTEGER NOT NULL, details TEXT NOT NULL,
+        worker_id BLOB NOT NULL, begun_at INTEGER NOT NULL, died_at INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE finished (
+        group_name TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
+        PRIMARY KEY (group_name, first_id)
+    ) WITHOUT ROWID""",
+)
+
+STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS)
 """What each version adds to the one before."""
 
 VERSION = len(STEPS)

@@ -10,6 +10,8 @@ import msgspec
 
 from eventy_sync.storage.state.claims import ClaimTable
 from eventy_sync.storage.state.connection import Connection
+from eventy_sync.storage.state.groups import GroupTable
+from eventy_sync.storage.state.leases import LeaseTable
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED, Outbox
 from eventy_sync.storage.state.remembered import RememberedTable
 from eventy_sync.storage.state.result_rows import apply_results, apply_runs
@@ -17,6 +19,16 @@ from eventy_sync.storage.state.results import ResultTable
 from eventy_sync.storage.state.subscriptions import SubscriptionTable, apply_subscription
 
 logger = logging.getLogger(__name__)
+
+_FORGOTTEN_AT_RESET = (
+    "results",
+    "result_runs",
+    "subscriptions",
+    "leases",
+    "waiting",
+    "dead_letters",
+    "finished",
+)
 
 
 class StateStore:
@@ -31,6 +43,8 @@ class StateStore:
         self.outbox = Outbox(self._connection, is_open=tells_others)
         self.results = ResultTable(self._connection, self.outbox)
         self.claims = ClaimTable(self._connection)
+        self.leases = LeaseTable(self._connection, self.outbox, self.results.stored)
+        self.groups = GroupTable(self._connection)
         self.subscriptions = SubscriptionTable(self._connection, self.outbox)
         self.remembered = RememberedTable(self._connection)
         self.before_fork = self._connection.before_fork
@@ -61,11 +75,12 @@ class StateStore:
             database.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?)", remember.items())
         self.results.stored.ring()
 
-    def clear(self) -> None:
-        """Forget results and subscriptions."""
+    def clear(self, next_id: int) -> None:
+        """Forget results and subscriptions, and what groups have not finished: they go on from the event `next_id`."""
         with self._connection.transaction() as database:
-            for table in ("results", "result_runs", "subscriptions"):
+            for table in _FORGOTTEN_AT_RESET:
                 database.execute(f"DELETE FROM {table}")
+            database.execute("UPDATE groups SET next_id = ?", (next_id,))
             database.execute("UPDATE counters SET value = 0 WHERE name = 'results'")
             database.execute("UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'")
 
