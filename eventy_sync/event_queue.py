@@ -360,7 +360,10 @@ class EventQueue(GroupWork, Generic[T]):
 
     @abstractmethod
     def stats(self) -> dict[str, Any]:
-        """Return counts and sizes: events, oldest, tail, size_bytes, segments, subscriptions, results, claims."""
+        """Return counts and sizes: events, oldest, tail, size_bytes, segments, subscriptions, results, claims, groups.
+
+        `groups` has a dict for each group by its name: next_id, lag, leased, waiting, dead and paused; see `GroupInfo`.
+        """
 
     @abstractmethod
     def reset(self) -> None:
