@@ -49,7 +49,7 @@ def _queue(root: Path, url: str) -> AbstractFileEventQueue[Any]:
 
 
 def drain(root: Path, url: str, processes: int, events: int, sleep_seconds: float = 0.0) -> float:
-    """Return the rate at which so many processes handle a backlog together, from their first look to the last result."""
+    """Return the rate at which so many processes handle a backlog, from their first look to the last result."""
     with _queue(root, url) as queue:
         for start in range(0, events, 1000):
             queue.publish_many([PAYLOAD] * min(1000, events - start))
