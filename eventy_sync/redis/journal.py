@@ -126,6 +126,15 @@ class Journal:
             return Refused(reply.decode())
         return Published(int(told[0]), int(told[1]), int(told[2]), missing)
 
+    def has_served(self, token: bytes) -> bool:
+        """Return whether this request was served, and no other one of this root since, as far as Redis still knows.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be had.
+        """
+        done = self._asking.command("HGET", self._keys.meta, f"last:{self._root_id}")
+        return done is not None and bool(done.startswith(b"%b " % token))
+
     def join(
         self,
         queue_id: UUID,
