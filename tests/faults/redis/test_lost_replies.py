@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import pytest
 
 from eventy_sync import CoordinationError
+from eventy_sync.redis.link import Script
 from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.proxy import Proxy, cut_when_held
 from tests.faults.redis.queues import (
@@ -24,6 +25,7 @@ from tests.faults.redis.queues import (
     wait_for_mode,
 )
 
+HEARTBEAT = Script("heartbeat").sha
 PUBLISH = "add_event"
 JOIN = "awaiting"
 
@@ -166,6 +168,20 @@ def test_alone_a_request_that_was_given_up_and_arrives_late_brings_nothing(
         a.publish({"n": 4})
         with make("b", resync=True) as b:
             assert settle(a, b, wait_until) == [1, 2, 3, 4]
+
+
+def test_an_event_that_has_its_id_is_published_though_the_heartbeat_behind_it_fails(
+    make: Make, proxy: Proxy, wait_until: Wait
+) -> None:
+    """The heartbeat would have told of the other root; it is tried again, the publish is not."""
+    with make("a", redis_url=impatient(proxy.url)) as a:
+        a.publish({"n": 0})
+        with make("b", resync=True) as b:
+            proxy.keep_reply(HEARTBEAT)
+            assert outcome(a, {"n": 1}) == "published"
+            assert proxy.struck == ["keep reply"]
+            assert settle(a, b, wait_until) == [0, 1]
+            assert a.health()["other_roots"] == 1
 
 
 def test_a_join_whose_reply_is_lost_is_done_again(make: Make, proxy: Proxy, wait_until: Wait) -> None:
