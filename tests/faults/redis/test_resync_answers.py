@@ -10,7 +10,7 @@ from eventy_sync.redis.link import Script
 from eventy_sync.redis.messages import Heartbeat, encode
 from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.proxy import Proxy
-from tests.faults.redis.queues import Make, Wait, numbers, publish_when_possible
+from tests.faults.redis.queues import Make, Queue, Wait, numbers, publish_when_possible
 
 REQUEST = b'{"type":"resync","worker_id":"x","root_id":"y","request_id":"abc","first_id":1,"last_id":20000}'
 
@@ -44,6 +44,16 @@ def test_who_does_not_hold_the_lock_is_not_answered(make: Make, server: RedisSer
         assert server.command("KEYS", "eventy:orders:resync:*") == []
 
 
+def publish_for_both(quick: Queue, late: Queue, wait_until: Wait) -> None:
+    """Let both have 5001 events, most of which are no longer in the journal."""
+    publish_when_possible(quick, {"n": 0}, wait_until)
+    quick.subscribe(lambda event: None)
+    late.subscribe(lambda event: None)
+    for start in range(1, 5000, 500):
+        quick.publish_many([{"n": number} for number in range(start, start + 500)])
+    wait_until(lambda: late.health()["tail"] == 5001)
+
+
 def test_a_peer_that_dies_in_the_middle_of_an_answer_is_replaced(
     make: Make, server: RedisServer, proxy: Proxy, wait_until: Wait
 ) -> None:
@@ -53,12 +63,7 @@ def test_a_peer_that_dies_in_the_middle_of_an_answer_is_replaced(
         make("quick", redis_url=proxy.url, journal_length=100) as quick,
         make("late", redis_url=slow.url, journal_length=100) as late,
     ):
-        publish_when_possible(quick, {"n": 0}, wait_until)
-        quick.subscribe(lambda event: None)
-        late.subscribe(lambda event: None)
-        for start in range(1, 5000, 500):
-            quick.publish_many([{"n": number} for number in range(start, start + 500)])
-        wait_until(lambda: late.health()["tail"] == 5001)
+        publish_for_both(quick, late, wait_until)
         proxy.hold_request(Script("send").sha)
         with make("b", resync=True, resync_lock_timeout_seconds=4.0) as b:
             assert proxy.struck == ["hold request"]
@@ -75,12 +80,7 @@ def test_a_peer_that_dies_after_a_part_of_an_answer_is_replaced_however_long_tha
         make("quick", redis_url=proxy.url, journal_length=100) as quick,
         make("late", redis_url=slow.url, journal_length=100) as late,
     ):
-        publish_when_possible(quick, {"n": 0}, wait_until)
-        quick.subscribe(lambda event: None)
-        late.subscribe(lambda event: None)
-        for start in range(1, 5000, 500):
-            quick.publish_many([{"n": number} for number in range(start, start + 500)])
-        wait_until(lambda: late.health()["tail"] == 5001)
+        publish_for_both(quick, late, wait_until)
         monkeypatch.setattr(resync, "EXPIRY_SECONDS", 1)
         proxy.hold_request('"n":2500')  # in the third page
         with make("b", resync=True, resync_lock_timeout_seconds=3.0) as b:
