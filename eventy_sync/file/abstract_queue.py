@@ -141,14 +141,14 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         """Return who gives out ids and claims."""
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT_SECONDS) -> None:
-        with self._lock:
-            engine = self._take_engine_locked()
-        _close(engine, timeout)
+        close_engine(self.take_engine(), timeout)
 
-    def _take_engine_locked(self) -> Engine[T] | None:
-        engine, self._engine, self._users = self._engine, None, 0
-        lifecycle.closed(self)
-        return engine
+    def take_engine(self) -> Engine[T] | None:
+        """Leave the queue closed at once, and its engine to the caller, who closes it; None if it was not open."""
+        with self._lock:
+            engine, self._engine, self._users = self._engine, None, 0
+            lifecycle.closed(self)
+            return engine
 
     def __enter__(self: Q) -> Q:
         with self._lock:
@@ -160,8 +160,8 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         with self._lock:
             self._users = max(0, self._users - 1)
             # under the same lock: whoever enters now opens another engine, and is not left with one that closes
-            engine = None if self._users else self._take_engine_locked()
-        _close(engine, CLOSE_TIMEOUT_SECONDS)
+            engine = None if self._users else self.take_engine()
+        close_engine(engine, CLOSE_TIMEOUT_SECONDS)
 
     def _opened(self) -> Engine[T]:
         """Return the engine of an open queue."""
@@ -408,7 +408,8 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         return inspection.stats(self._opened())
 
 
-def _close(engine: Engine[Any] | None, timeout: float | None) -> None:
+def close_engine(engine: Engine[Any] | None, timeout: float | None) -> None:
+    """Close what `take_engine` has returned, waiting so many seconds for handlers, None for as long as they take."""
     if engine is not None:
         engine.close(None if timeout is None else time.monotonic() + timeout)
 

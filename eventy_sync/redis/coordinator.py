@@ -96,7 +96,7 @@ class RedisCoordinator(Coordinator):
             ClaimSearch(site.keys, self._asking),
             self.mode,
             self.roots,
-            rejoin=self._rejoin,
+            rejoin=self._rejoin_or_be_unavailable,
             forget_gone=self._membership.awaited,
             degrade=self.degrade,
             pause=self._stopping.wait,
@@ -161,7 +161,7 @@ class RedisCoordinator(Coordinator):
             QueueIdentityError: another queue has this name.
         """
         try:
-            self._rejoin()
+            self._rejoin_whatever_it_takes()
         except RedisUnavailableError as exc:
             self.degrade(exc)
         except (ResyncNeededError, DivergedError) as exc:
@@ -195,20 +195,38 @@ class RedisCoordinator(Coordinator):
     # -- joining and catching up -----------------------------------------------------------------------------
 
     def _rejoin(self) -> None:
-        """Join, catch up, and only then be connected."""
+        """Join, catch up, and only then be connected.
+
+        Raises:
+            ResyncNeededError: the journal does not reach back so far.
+            RedisUnavailableError: Redis cannot be had.
+        """
         self._asking.command("PING")  # without the append lock: this is what hangs when the server does
         with self._log.appending() as end:
             self._join(end)
-        try:
-            self._catch_up_patiently()
-        except ResyncNeededError as needed:
-            self.mode.change(REJOINING, needed)
-            self.perform_resync(needed.first_id, needed.last_id)
+        self._catch_up_patiently()
         self._exchange_changes()
         self._beat()
         self._eviction.look()
         self.mode.change(CONNECTED)
         self._redis_claims.write_back_if_granted_alone()
+
+    def _rejoin_whatever_it_takes(self) -> None:
+        """Do so, and get from another root what the journal has no more; not where others wait: that takes long."""
+        try:
+            self._rejoin()
+        except ResyncNeededError as needed:
+            self.mode.change(REJOINING, needed)
+            self._catching_up.perform_resync(needed.first_id, needed.last_id)
+            self._rejoin()  # once more: the server may have lost something since
+
+    def _rejoin_or_be_unavailable(self) -> None:
+        """Do so, or leave it to the recovery thread to go on."""
+        try:
+            self._rejoin()
+        except (ResyncNeededError, DivergedError) as exc:
+            self._go_on_in_recovery(REJOINING, exc)
+            raise RedisUnavailableError(str(exc)) from exc
 
     def _catch_up_patiently(self) -> None:
         """Catch up, and give a root that is just filling the journal a moment before others are asked."""
@@ -221,16 +239,6 @@ class RedisCoordinator(Coordinator):
 
     def _join(self, end: LogEnd) -> bytes:
         return self._membership.join(self._log, end, self._redis_claims)
-
-    def perform_resync(self, first_id: int, last_id: int) -> None:
-        """Get these events from another root, or write down that they are lost, and catch up behind them.
-
-        Raises:
-            RedisUnavailableError: Redis cannot be had.
-            StorageError: the disk refused.
-        """
-        self._catching_up.perform_resync(first_id, last_id)
-        self._catching_up.catch_up()
 
     def _exchange_changes(self) -> None:
         """Tell the others of results and subscriptions, hear of theirs, and get in a thread what was missed of them."""
@@ -296,7 +304,7 @@ class RedisCoordinator(Coordinator):
         pause_seconds = FIRST_PAUSE_SECONDS
         while not self.mode.is_connected and not self._stopping.wait(pause_seconds * random.uniform(0.5, 1.5)):
             try:
-                self._rejoin()
+                self._rejoin_whatever_it_takes()
             except EventyError as exc:
                 self.mode.change(DEGRADED, exc if isinstance(exc, CoordinationError) else CoordinationError(str(exc)))
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)

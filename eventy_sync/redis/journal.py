@@ -19,11 +19,13 @@ from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.sessions import Sessions
 from eventy_sync.storage.log import Entry
 
-PAGE_ENTRIES = 1000
-MAX_MISSING = 200
-"""So many entries that a root is missing come back with a publish; more are fetched page by page."""
+PAGE_ENTRIES, PAGE_BYTES = 1000, 1024 * 1024
+"""So much is read at once, and a few entries more, for an event may be larger than a page."""
+MAX_MISSING, MAX_MISSING_BYTES = 200, 4 * 1024 * 1024
+"""So many entries that a root is missing come back with a publish, and a few more; others are fetched page by page."""
 
-_PUBLISH, _JOIN, _FILL, _FORGET = Script("publish"), Script("join"), Script("fill"), Script("forget")
+_PUBLISH, _JOIN, _PAGE = Script("publish"), Script("join"), Script("page")
+_FILL, _FORGET = Script("fill"), Script("forget")
 
 
 class Joined(NamedTuple):
@@ -81,7 +83,7 @@ class Journal:
         wake_up = f'{{"type":"add_event","worker_id":"{worker_id}","root_id":"{root_id}","last_id":'
         self._publish = _PUBLISH.prepare(
             (keys.next_event_id, keys.journal, keys.meta),
-            (length, keys.channel, wake_up, MAX_MISSING, f"last:{root_id}"),
+            (length, keys.channel, wake_up, MAX_MISSING, MAX_MISSING_BYTES, f"last:{root_id}"),
         )
         # written under the append lock
         self._session, self._requests = sessions.begin(), 0
@@ -126,6 +128,15 @@ class Journal:
             return Refused(reply.decode())
         return Published(int(told[0]), int(told[1]), int(told[2]), missing)
 
+    def has_served(self, token: bytes) -> bool:
+        """Return whether this request was served, and no other one of this root since, as far as Redis still knows.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be had.
+        """
+        done = self._asking.command("HGET", self._keys.meta, f"last:{self._root_id}")
+        return done is not None and bool(done.startswith(b"%b " % token))
+
     def join(
         self,
         queue_id: UUID,
@@ -155,13 +166,12 @@ class Journal:
             RedisUnavailableError: Redis cannot be had.
         """
         first_id = max(tail, 1)
-        while True:
-            page = self._asking.command("XRANGE", self._keys.journal, f"{first_id}-0", "+", "COUNT", PAGE_ENTRIES)
+        has_more = True
+        while has_more:
+            has_more, page = self._asking.run(_PAGE, (self._keys.journal,), [first_id, PAGE_ENTRIES, PAGE_BYTES])
             if page:
                 yield [_entry(each) for each in page]
-            if len(page) < PAGE_ENTRIES:
-                return
-            first_id = _entry_id(page[-1]) + 1
+                first_id = _entry_id(page[-1]) + 1
 
     def entry(self, event_id: int) -> Entry | None:
         """Return one entry, or None if the journal does not have it."""

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from eventy_sync.redis import roots as module
 from eventy_sync.redis.roots import ROOT_EXPIRY_SECONDS, Root, Roots
 from eventy_sync.storage.state import StateStore
 
@@ -28,6 +29,21 @@ def test_what_was_heard_is_remembered(store: StateStore) -> None:
     roots = Roots(uuid4(), store)
     roots.learn(heard(ROOT_EXPIRY_SECONDS + 1))
     assert roots.is_alone
+
+
+def test_a_root_that_lives_is_remembered_now_and_then(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of then, so that it is not taken for gone a day after it was first heard of; not each time."""
+
+    def remembered_seconds_ago() -> float:
+        return time.time() - Roots(uuid4(), store).others()[OTHER].seen_at
+
+    roots = Roots(uuid4(), store)
+    roots.learn(heard(5000))
+    roots.learn(heard(1))
+    assert remembered_seconds_ago() > 4000
+    monkeypatch.setattr(module, "REMEMBER_SECONDS", 0.0)
+    roots.learn(heard(1))
+    assert remembered_seconds_ago() < 1000
 
 
 @pytest.mark.parametrize("ahead_seconds", [0.0, 3600.0, -3600.0])
