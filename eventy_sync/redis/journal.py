@@ -131,7 +131,6 @@ class Journal:
         queue_id: UUID,
         tail: int,
         description: bytes,
-        run_id: str,
         last_token: int,
         others: Sequence[str],
         *,
@@ -141,7 +140,7 @@ class Journal:
         keys = self._keys
         names = (keys.next_event_id, keys.journal, keys.meta, keys.awaiting, keys.roots)
         void = self._sessions.void()
-        arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, run_id, last_token]
+        arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, last_token]
         reply = self._asking.run(_JOIN, names, [*arguments, int(adopts), " ".join(void), *others])
         if reply[0] != b"ok":
             return Refused(reply[0].decode(), reply[1].decode())

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 
-from eventy_sync.errors import CoordinationError, QueueIdentityError, RedisConfigurationError, StorageError
+from eventy_sync.errors import CoordinationError, QueueIdentityError, StorageError
 from eventy_sync.file.identity import adopt, mark_joined
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.journal import Joined, Journal, Refused
-from eventy_sync.redis.link import Link
 from eventy_sync.redis.messages import Heartbeat, encode
 from eventy_sync.redis.roots import Root, Roots
 from eventy_sync.redis.site import Site
@@ -36,13 +35,12 @@ class Membership:
         filling: Filling,
         workers: Workers,
         roots: Roots,
-        link: Link,
         wants_all: bool,
     ) -> None:
         # fixed after construction
         self._root, self._shared_name = site.root, site.shared_name
         self._worker_id, self._store = site.worker_id, site.store
-        self._journal, self._filling, self._workers, self._link = journal, filling, workers, link
+        self._journal, self._filling, self._workers = journal, filling, workers
         self._wants_all = wants_all
         self.root_id = str(site.root_id)
         self.roots = roots
@@ -64,7 +62,6 @@ class Membership:
             self._identity.queue_id,
             end.tail,
             self.roots.myself(end.tail),
-            self._run_id(),
             self._store.claims.last_token(),
             list(self.roots.others()),
             adopts=end.tail == 0,
@@ -104,17 +101,6 @@ class Membership:
             )
         if diverged or joined.journaled_id < joined.last_id == end.tail:
             self._filling.fill(log, joined.epoch, joined.journaled_id, end.tail, anew=diverged)
-
-    def _run_id(self) -> str:
-        """Return what tells one start of the server from another; "" where this user may not ask."""
-        try:
-            told = self._link.command("INFO", "server")
-        except RedisConfigurationError:
-            return ""
-        for line in told.splitlines():
-            if line.startswith(b"run_id:"):
-                return str(line.partition(b":")[2].decode())
-        return ""
 
     def announce(self, epoch: bytes, tail: int) -> Heard | None:
         """Say that this worker lives and which epoch it is; hear of the others, or None: the epoch is over."""

@@ -1,4 +1,8 @@
-"""Joining: when the epoch changes and who is awaited then, whose queue it is, what is brought to the same; join.lua."""
+"""Joining: when the epoch changes and who is awaited then, whose queue it is, what is brought to the same; join.lua.
+
+The server of these tests does not say which one it is, as where one may not ask; ``test_same_server`` has one that
+does.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from eventy_sync.redis.sessions import Sessions
 from tests.unit.redis.conftest import Fake
 
 QUEUE, OTHER_QUEUE, ROOT, WORKER = (UUID(int=number) for number in range(1, 5))
-EPOCH, RUN_ID = "e1", "run1"
+EPOCH, RUN_ID = "e1", "of another one"
 A, B, C = "root-a", "root-b", "root-c"
 OPEN, CLOSED = b'{"tail":1}', b'{"tail":1,"closed":true}'
 
@@ -29,10 +33,9 @@ class Server:
             fake.client.xadd(self.keys.journal, {"a": number, "f": "x"}, id=f"{number}-0")
 
     def join(self, tail: int = 5, **given: Any) -> Joined | Refused:
-        arguments = (given.get("run_id", RUN_ID), given.get("last_token", 0), given.get("others", []))
-        description = given.get("description", OPEN)
+        description, last_token = given.get("description", OPEN), given.get("last_token", 0)
         queue_id, adopts = given.get("queue_id", QUEUE), given.get("adopts", False)
-        return self.journal.join(queue_id, tail, description, *arguments, adopts=adopts)
+        return self.journal.join(queue_id, tail, description, last_token, given.get("others", []), adopts=adopts)
 
     def joined(self, tail: int = 5, **given: Any) -> Joined:
         reply = self.join(tail, **given)
@@ -98,50 +101,42 @@ def set_counter_back(server: Server) -> None:
     server.fake.client.set(server.keys.next_event_id, 5)
 
 
-def restart(server: Server) -> None:
-    server.fake.client.hset(server.keys.meta, "run_id", "run0")
-
-
 def nothing(server: Server) -> None:
     pass
 
 
 @pytest.mark.parametrize(
-    ("happen", "tail", "run_id", "is_new"),
+    ("happen", "tail", "is_new"),
     [
-        (lose_all, 5, RUN_ID, True),
-        (lose_epoch, 5, RUN_ID, True),
-        (lose_counter, 5, RUN_ID, True),
-        (lose_counter, 0, RUN_ID, True),
-        (lose_counter_and_publish, 0, RUN_ID, True),
-        (set_counter_back, 5, RUN_ID, True),
-        (set_counter_back, 4, RUN_ID, True),  # the journal is ahead of the counter, whoever joins
-        (restart, 5, RUN_ID, True),
-        (restart, 3, RUN_ID, True),
-        (restart, 5, "", False),  # one that may not ask does not know
-        (nothing, 6, "", True),  # so for it, being ahead means that the server has lost something
-        (nothing, 5, "", False),
-        (nothing, 6, RUN_ID, False),  # it has published alone
-        (nothing, 3, RUN_ID, False),
-        (nothing, 0, RUN_ID, False),
+        (lose_all, 5, True),
+        (lose_epoch, 5, True),
+        (lose_counter, 5, True),
+        (lose_counter, 0, True),
+        (lose_counter_and_publish, 0, True),
+        (set_counter_back, 5, True),
+        (set_counter_back, 4, True),  # the journal is ahead of the counter, whoever joins
+        (nothing, 6, True),  # being ahead means that the server has lost something
+        (nothing, 5, False),
+        (nothing, 3, False),
+        (nothing, 0, False),
     ],
 )
 def test_the_epoch_changes_when_the_server_may_have_lost_something(
-    server: Server, happen: Any, tail: int, run_id: str, is_new: bool
+    server: Server, happen: Any, tail: int, is_new: bool
 ) -> None:
     """And only then; all that others may have to say is awaited, and no request of before is served."""
     server.know(b=CLOSED)
     happen(server)
     server.fake.client.hset(server.keys.meta, "void", "aaaaaaaa")
-    reply = server.joined(tail, run_id=run_id, others=[A])
+    reply = server.joined(tail, others=[A])
     assert (reply.epoch != EPOCH.encode()) is is_new
     meta = server.fake.meta()
     assert meta[b"epoch"] == reply.epoch
     assert (b"void" not in meta) is is_new
     assert server.awaited() == ({A} if is_new else set())
     if is_new:
-        assert meta[b"run_id"] == run_id.encode()
-    again = server.joined(reply.last_id, run_id=run_id, others=[A])
+        assert meta[b"run_id"] == b""
+    again = server.joined(reply.last_id, others=[A])
     assert again.epoch == reply.epoch
 
 
