@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator, Watcher
@@ -89,7 +90,7 @@ class RedisCoordinator(Coordinator):
         )
         self._redis_claims = RedisClaims(
             site.store.claims,
-            ClaimScripts(site.keys, self._asking, site.sessions, site.root_id, self._epoch_or_empty),
+            ClaimScripts(site.keys, self._asking, site.sessions, site.root_id, self._epoch_or_empty, self._queue_id),
             ClaimSearch(site.keys, self._asking),
             self.mode,
             self.roots,
@@ -142,6 +143,9 @@ class RedisCoordinator(Coordinator):
 
     def _epoch_or_empty(self) -> bytes:
         return self._membership.epoch or b""
+
+    def _queue_id(self) -> UUID:
+        return self._membership.queue_id
 
     # -- the beginning and the end ---------------------------------------------------------------------------
 

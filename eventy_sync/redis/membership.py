@@ -7,6 +7,7 @@ anything the disk wins: this root's log and claims are told before it counts as 
 from __future__ import annotations
 
 import logging
+from uuid import UUID
 
 from eventy_sync.errors import CoordinationError, QueueIdentityError, StorageError
 from eventy_sync.file.identity import adopt, mark_joined
@@ -48,6 +49,11 @@ class Membership:
         self._identity = site.identity
         self.epoch: bytes | None = None
 
+    @property
+    def queue_id(self) -> UUID:
+        """Which queue this root is of; an empty one takes another's when it joins that."""
+        return self._identity.queue_id
+
     def join(self, log: EventLog, end: LogEnd, claims: RedisClaims) -> bytes:
         """Tell Redis how far this root is, and bring both to the same; return the epoch.
 
@@ -71,7 +77,8 @@ class Membership:
                 f"another queue is called {self._shared_name.name!r} in Redis (its queue_id is {joined.detail}, this "
                 f"root's {self._identity.queue_id}): choose another name= or redis_prefix=, or another root_dir"
             )
-        if joined.queue_id != self._identity.queue_id:
+        is_anothers = joined.queue_id != self._identity.queue_id
+        if is_anothers:
             self._identity = adopt(self._root, joined.queue_id)
         if self._identity.joined != self._shared_name:
             end.rotate_locked()  # whoever has this root open without Redis looks at its identity now
@@ -83,8 +90,8 @@ class Membership:
             self._level(log, end, joined)
         if is_new:
             self._store.remembered.put(_JOINED, joined.queue_id.bytes)
-        if joined.epoch != epoch_before:
-            claims.write_back()  # the server may have forgotten them in between
+        if joined.epoch != epoch_before or is_anothers:
+            claims.write_back(are_from_elsewhere=is_anothers)  # forgotten in between, maybe, or not taken before
         self.epoch = joined.epoch
         claims.settle()
         if not self.roots.is_alone:

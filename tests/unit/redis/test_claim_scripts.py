@@ -17,7 +17,7 @@ from eventy_sync.redis.messages import AddClaim, RemoveClaim
 from eventy_sync.redis.sessions import Sessions
 from tests.unit.redis.conftest import Fake
 
-ROOT, ANN, BEN = (UUID(int=number) for number in range(1, 4))
+ROOT, ANN, BEN, QUEUE = (UUID(int=number) for number in range(1, 5))
 EPOCH = "e1"
 TTL_SECONDS = 60.0
 
@@ -27,7 +27,7 @@ class Scripts:
 
     def __init__(self, fake: Fake) -> None:
         self.fake, self.sessions, self.epoch = fake, Sessions(), EPOCH.encode()
-        self.scripts = ClaimScripts(fake.keys, fake.link, self.sessions, ROOT, lambda: self.epoch)
+        self.scripts = ClaimScripts(fake.keys, fake.link, self.sessions, ROOT, lambda: self.epoch, lambda: QUEUE)
         fake.begin_epoch(EPOCH)
 
     def take(self, claim_id: str = "x", worker_id: UUID = ANN, last_token: int = 0, data: str = "null") -> int:
