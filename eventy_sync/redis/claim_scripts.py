@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
@@ -35,7 +36,8 @@ class ClaimScripts:
         # fixed after construction
         self._keys, self._link, self._sessions, self._epoch, self._queue_id = keys, link, sessions, epoch, queue_id
         self._root_id = str(root_id)
-        # replaced as a whole
+        self._lock = threading.Lock()
+        # replaced as a whole, the session under _lock: none may be left without being given up
         self._session = sessions.begin()
         self._worker = root_id, self._root_id
 
@@ -87,8 +89,9 @@ class ClaimScripts:
 
     def give_up_session(self) -> None:
         """A reply was lost: let the request not be served late, once this root has joined anew."""
-        self._sessions.give_up(self._session)
-        self._session = self._sessions.begin()
+        with self._lock:
+            self._sessions.give_up(self._session)
+            self._session = self._sessions.begin()
 
     def _names(self, claim_id: str) -> tuple[str, str, str, str]:
         keys = self._keys
