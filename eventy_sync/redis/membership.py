@@ -149,7 +149,6 @@ class Membership:
     def leave(self, epoch: bytes, tail: int) -> None:
         """Say that this worker ends, and, if it is the root's last one, that the root is closed."""
         try:
-            is_last = self._workers.leave()
-            self._workers.beat(epoch, self.roots.myself(tail, closed=is_last), None)
+            self._workers.leave(epoch, self.roots.myself(tail), self.roots.myself(tail, closed=True))
         except (CoordinationError, StorageError) as exc:
             logger.info("left without a word: %s", exc)
