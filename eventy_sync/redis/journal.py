@@ -23,7 +23,8 @@ PAGE_ENTRIES = 1000
 MAX_MISSING = 200
 """So many entries that a root is missing come back with a publish; more are fetched page by page."""
 
-_PUBLISH, _JOIN, _FILL, _FORGET = Script("publish"), Script("join"), Script("fill"), Script("forget")
+_PUBLISH, _JOIN, _FILL = Script("publish"), Script("join"), Script("fill")
+_FORGET, _EXPIRE = Script("forget"), Script("expire")
 
 
 class Joined(NamedTuple):
@@ -175,6 +176,10 @@ class Journal:
         """Wait no more for these roots; say whether any was known."""
         names = (self._keys.meta, self._keys.awaiting, self._keys.roots)
         return bool(self._asking.run(_FORGET, names, root_ids))
+
+    def expire(self, pairs: Sequence[bytes], seconds: float) -> None:
+        """Take off roots, ids and descriptions in turn, unless they have spoken since or published so lately."""
+        self._asking.run(_EXPIRE, (self._keys.meta, self._keys.roots), [int(seconds), *pairs])
 
     def epoch(self) -> bytes | None:
         """Return the present epoch, or None if there is none."""

@@ -118,10 +118,12 @@ class Membership:
         return heard
 
     def _learn(self, pairs: list[bytes]) -> None:
-        """Take over what Redis has of roots, and tell it of those that were forgotten here without it."""
+        """Take over what Redis has of roots; tell it of those forgotten here without it, and of those long gone."""
         self.roots.learn(pairs)
         if self.roots.untold:
             self._journal.forget(self.roots.untold)
+        if self.roots.expired:
+            self._journal.expire(self.roots.expired, self.roots.kept_seconds)
 
     def knows(self, root_id: str) -> bool:
         """Return whether this is our root, or one that may be alive."""

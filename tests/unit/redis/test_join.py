@@ -6,9 +6,11 @@ does.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from eventy_sync.redis.journal import Joined, Journal, Refused
@@ -182,12 +184,41 @@ def test_who_is_forgotten_is_awaited_no_more(
     server.fake.begin_epoch(EPOCH, awaiting=1)
     assert server.journal.forget(forget) is was_known
     assert server.awaited() == left
-    marks = server.fake.client.hmget(server.keys.roots, forget)
-    assert marks == [b'{"closed":true,"forgotten":true}'] * len(forget)
+    for mark in map(msgspec.json.decode, server.fake.client.hmget(server.keys.roots, forget)):
+        assert abs(mark.pop("seen_at") - time.time()) < 30
+        assert mark == {"closed": True, "forgotten": True}
     assert int(server.fake.meta()[b"roots"]) == server.fake.client.hlen(server.keys.roots)
     lose_epoch(server)
     server.joined(others=forget)
     assert not server.awaited() & set(forget)
+
+
+DAY_SECONDS = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("described", "published_seconds_ago", "is_kept"),
+    [
+        (CLOSED, None, False),
+        (CLOSED, DAY_SECONDS + 60, False),
+        (CLOSED, DAY_SECONDS - 60, True),  # without saying how it is: what it has published may be asked for
+        (OPEN, None, True),  # it has spoken since
+    ],
+)
+def test_who_is_long_gone_is_taken_off_with_all_that_was_kept_of_it(
+    server: Server, described: bytes, published_seconds_ago: float | None, is_kept: bool
+) -> None:
+    """And others are not; how many there are is right again."""
+    server.know(a=described, b=CLOSED)
+    published = {B: b"aaaaaaaa.1 3 7"}
+    if published_seconds_ago is not None:
+        published[A] = b"aaaaaaaa.1 5 %d" % ((time.time() - published_seconds_ago) * 1_000_000)
+    server.fake.begin_epoch(EPOCH, **{f"last:{root}": done for root, done in published.items()})
+    server.journal.expire([A.encode(), CLOSED], DAY_SECONDS)
+    assert set(server.fake.client.hkeys(server.keys.roots)) == {B.encode()} | ({A.encode()} if is_kept else set())
+    kept = {name for name in server.fake.meta() if name.startswith(b"last:")}
+    assert kept == {f"last:{root}".encode() for root in published if root == B or is_kept}
+    assert int(server.fake.meta()[b"roots"]) == 1 + is_kept
 
 
 @pytest.mark.parametrize("tail", [0, 5, 9])
