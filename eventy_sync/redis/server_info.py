@@ -13,6 +13,7 @@ from typing import Any
 import redis
 
 from eventy_sync.errors import RedisConfigurationError
+from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Link, Script
 
 logger = logging.getLogger(__name__)
@@ -31,16 +32,19 @@ class SameServer:
     another one, and returns whether it had.  Thread safe.
     """
 
-    def __init__(self, meta_key: str, leave_epoch: Callable[[bytes], bool]) -> None:
-        self._meta_key, self._leave_epoch = meta_key, leave_epoch
+    def __init__(self, keys: Keys, leave_epoch: Callable[[bytes], bool]) -> None:
+        names = [keys.next_event_id, keys.journal, keys.changes, keys.meta, keys.roots, keys.workers]
+        self._names = [*names, keys.awaiting, keys.claims, keys.claim_ids]
+        self._leave_epoch = leave_epoch
 
     def check(self, connection: Any) -> None:
         """Ask over an open connection of redis-py.
 
         Raises:
-            redis.RedisError: it is another server, or it does not answer; the next connection is taken.
+            redis.ConnectionError: it is another server; the next connection is taken.
+            redis.ResponseError: a key holds something else; the error names it.
         """
-        connection.send_command("EVAL", _ARRIVE.text, 1, self._meta_key, check_health=False)
+        connection.send_command("EVAL", _ARRIVE.text, len(self._names), *self._names, check_health=False)
         if self._leave_epoch(connection.read_response() or b""):
             raise redis.ConnectionError("the server was restarted, or another one has taken its place")
 

@@ -36,5 +36,5 @@ class Site:
 
     def links(self, leave_epoch: Callable[[bytes], bool]) -> tuple[Link, Link]:
         """Return a link for publishing and one for all else, which both notice another server; see `SameServer`."""
-        same_server = SameServer(self.keys.meta, leave_epoch)
+        same_server = SameServer(self.keys, leave_epoch)
         return Link(self.pool.make, same_server.check), Link(self.pool.make, same_server.check)

@@ -29,7 +29,7 @@ class Root:
         self.pool = make_pool(server.url.replace("//", f"//{user}"), 0, None)
         self.epoch: bytes | None = b"e1"
         self.opened: list[Any] = []
-        self.link = Link(self._connection, SameServer(self.keys.meta, self._leave_epoch).check)
+        self.link = Link(self._connection, SameServer(self.keys, self._leave_epoch).check)
         self.journal = Journal(self.keys, ROOT, WORKER, 1000, self.link, self.link, Sessions())
         server.command("SET", self.keys.next_event_id, 6)
         server.command("XADD", self.keys.journal, "5-0", "a", 1, "f", "x")
@@ -167,7 +167,7 @@ def test_a_replica_ends_no_epoch(root: Root, wait_until: Any) -> None:
     with RedisServer() as replica:
         replica.command("REPLICAOF", "127.0.0.1", root.server.port)
         wait_until(lambda: replica.command("HEXISTS", root.keys.meta, "epoch"))
-        link = Link(make_pool(replica.url, 0, None).make, SameServer(root.keys.meta, lambda present: False).check)
+        link = Link(make_pool(replica.url, 0, None).make, SameServer(root.keys, lambda present: False).check)
         with pytest.raises(Exception, match="READONLY"):
             link.command("PING")
         link.close()
