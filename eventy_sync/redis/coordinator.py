@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from eventy_sync.delivery.leases import LeaseAuthority
 from eventy_sync.errors import CoordinationError, EventyError
@@ -59,7 +60,7 @@ class RedisCoordinator(Coordinator):
         self._site, self._store = site, site.store
         self.roots, self.mode = Roots(site.root_id, site.store), Mode(site.shared_name.name)
         self._stopping = threading.Event()
-        self._publishing, self._asking = site.links(self._forget_epoch)
+        self._publishing, self._asking = site.links(self._leave_epoch)
         self._eviction = EvictionWarning(site.shared_name.name, self._asking)
         self._workers = Workers(site.keys, self._asking, site.worker_id, site.root_id)
         self._make_what_joins(journal_length, resync)
@@ -87,12 +88,11 @@ class RedisCoordinator(Coordinator):
             filling=Filling(self._journal, journal_length),
             workers=self._workers,
             roots=self.roots,
-            link=self._asking,
             wants_all=wants_all,
         )
         self._redis_claims = RedisClaims(
             site.store.claims,
-            ClaimScripts(site.keys, self._asking, site.sessions, site.root_id, self._epoch_or_empty),
+            ClaimScripts(site.keys, self._asking, site.sessions, site.root_id, self._epoch_or_empty, self._queue_id),
             ClaimSearch(site.keys, self._asking),
             self.mode,
             self.roots,
@@ -137,13 +137,18 @@ class RedisCoordinator(Coordinator):
             pause=self._stopping.wait,
         )
 
-    def _forget_epoch(self) -> bool:
-        """Join anew before anything else; return whether this root had joined."""
-        had_joined, self._membership.epoch = self._membership.epoch is not None, None
+    def _leave_epoch(self, present: bytes) -> bool:
+        """Join anew before anything else if this root has joined in another epoch; return whether it had."""
+        had_joined = self._membership.epoch not in (None, present)
+        if had_joined:
+            self._membership.epoch = None
         return had_joined
 
     def _epoch_or_empty(self) -> bytes:
         return self._membership.epoch or b""
+
+    def _queue_id(self) -> UUID:
+        return self._membership.queue_id
 
     # -- the beginning and the end ---------------------------------------------------------------------------
 

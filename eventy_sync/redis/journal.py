@@ -25,7 +25,7 @@ MAX_MISSING, MAX_MISSING_BYTES = 200, 4 * 1024 * 1024
 """So many entries that a root is missing come back with a publish, and a few more; others are fetched page by page."""
 
 _PUBLISH, _JOIN, _PAGE = Script("publish"), Script("join"), Script("page")
-_FILL, _FORGET = Script("fill"), Script("forget")
+_FILL, _FORGET, _EXPIRE = Script("fill"), Script("forget"), Script("expire")
 
 
 class Joined(NamedTuple):
@@ -142,7 +142,6 @@ class Journal:
         queue_id: UUID,
         tail: int,
         description: bytes,
-        run_id: str,
         last_token: int,
         others: Sequence[str],
         *,
@@ -152,7 +151,7 @@ class Journal:
         keys = self._keys
         names = (keys.next_event_id, keys.journal, keys.meta, keys.awaiting, keys.roots)
         void = self._sessions.void()
-        arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, run_id, last_token]
+        arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, last_token]
         reply = self._asking.run(_JOIN, names, [*arguments, int(adopts), " ".join(void), *others])
         if reply[0] != b"ok":
             return Refused(reply[0].decode(), reply[1].decode())
@@ -186,6 +185,10 @@ class Journal:
         """Wait no more for these roots; say whether any was known."""
         names = (self._keys.meta, self._keys.awaiting, self._keys.roots)
         return bool(self._asking.run(_FORGET, names, root_ids))
+
+    def expire(self, pairs: Sequence[bytes], seconds: float) -> None:
+        """Take off roots, ids and descriptions in turn, unless they have spoken since or published so lately."""
+        self._asking.run(_EXPIRE, (self._keys.meta, self._keys.roots), [int(seconds), *pairs])
 
     def epoch(self) -> bytes | None:
         """Return the present epoch, or None if there is none."""

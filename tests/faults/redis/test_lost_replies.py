@@ -260,3 +260,15 @@ def test_a_claim_whose_renewal_has_no_reply_is_still_held(make: Make, proxy: Pro
         wait_for_mode(a, "connected", wait_until)
         assert not b.create_claim("x")
         assert a.renew_claim("x", ttl_seconds=60).token == b.get_claim("x").token
+
+
+def test_a_root_is_closed_by_its_last_worker_though_the_reply_is_lost(make: Make, proxy: Proxy) -> None:
+    """Its last word is one request, so there is no second one that is never sent; nobody waits for it then."""
+    with make("b"):
+        pass  # the server knows the script then
+    with make("a") as a:
+        with make("b", redis_url=proxy.url):
+            assert [each.is_open for each in a.roots()] == [True]
+            proxy.lose_reply(Script("leave").sha)
+        assert proxy.struck == ["lose reply"]
+        assert [each.is_open for each in a.roots()] == [False]

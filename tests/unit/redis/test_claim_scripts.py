@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -17,7 +19,7 @@ from eventy_sync.redis.messages import AddClaim, RemoveClaim
 from eventy_sync.redis.sessions import Sessions
 from tests.unit.redis.conftest import Fake
 
-ROOT, ANN, BEN = (UUID(int=number) for number in range(1, 4))
+ROOT, ANN, BEN, QUEUE = (UUID(int=number) for number in range(1, 5))
 EPOCH = "e1"
 TTL_SECONDS = 60.0
 
@@ -27,7 +29,7 @@ class Scripts:
 
     def __init__(self, fake: Fake) -> None:
         self.fake, self.sessions, self.epoch = fake, Sessions(), EPOCH.encode()
-        self.scripts = ClaimScripts(fake.keys, fake.link, self.sessions, ROOT, lambda: self.epoch)
+        self.scripts = ClaimScripts(fake.keys, fake.link, self.sessions, ROOT, lambda: self.epoch, lambda: QUEUE)
         fake.begin_epoch(EPOCH)
 
     def take(self, claim_id: str = "x", worker_id: UUID = ANN, last_token: int = 0, data: str = "null") -> int:
@@ -291,3 +293,35 @@ def test_an_evicted_claim_can_be_freed(scripts: Scripts) -> None:
     scripts.evict()
     assert scripts.scripts.free("x", ANN, 1) == 1
     assert scripts.take(worker_id=BEN) == 2
+
+
+class CrowdedSessions(Sessions):
+    """Sessions of which another thread gives up one, too, while one is given up for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: set[str] = set()
+        self.others: list[threading.Thread] = []
+        self.happen: Callable[[], object]
+
+    def begin(self) -> bytes:
+        session = super().begin()
+        self.begun.add(session.decode())
+        return session
+
+    def give_up(self, session: bytes) -> None:
+        super().give_up(session)
+        if not self.others:
+            self.others.append(threading.Thread(target=self.happen))
+            self.others[0].start()
+            self.others[0].join(0.1)  # it comes between, or waits until this is over
+
+
+def test_no_session_is_left_without_being_given_up(fake: Fake) -> None:
+    """Or a request that another thread has sent under it would be served late."""
+    sessions = CrowdedSessions()
+    scripts = ClaimScripts(fake.keys, fake.link, sessions, ROOT, lambda: b"", lambda: QUEUE)
+    sessions.happen = scripts.give_up_session
+    scripts.give_up_session()
+    sessions.others[0].join()
+    assert sessions.begun - set(sessions.void()) == {scripts._session.decode()}
