@@ -1,6 +1,6 @@
 -- Put back claims that a root holds, where the server has lost them or never had them.
 --
--- KEYS[1] claims   KEYS[2] claim_ids   KEYS[3..] claim:<claim id> of each
+-- KEYS[1] claims   KEYS[2] claim_ids   KEYS[3] claim_holders   KEYS[4..] claim:<claim id> of each
 -- ARGV of each claim in turn: claim id, worker_id, milliseconds it lasts yet, JSON of the claim
 --
 -- Returns the numbers, from 1 on, of those that another worker holds under a later token, or another program has
@@ -26,20 +26,21 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local refused = {}
-for number = 1, #KEYS - 2 do
-    local key, at = KEYS[number + 2], number * 4 - 3
+for number = 1, #KEYS - 3 do
+    local key, at = KEYS[number + 3], number * 4 - 3
     local held = redis.call('GET', key)
     if held and is_taken(held, ARGV[at + 1], ARGV[at + 3]) then
         refused[#refused + 1] = number
     else  -- into the indexes in any case: the server may have lost them alone
-        local lasts = ARGV[at + 2]
-        if held and is_newer(key, held, ARGV[at + 1], ARGV[at + 3], lasts) then
-            lasts = redis.call('PTTL', key)
+        local lasts, record = ARGV[at + 2], ARGV[at + 3]
+        if held and is_newer(key, held, ARGV[at + 1], record, lasts) then
+            lasts, record = redis.call('PTTL', key), held
         else
-            redis.call('SET', key, ARGV[at + 3], 'PX', lasts)
+            redis.call('SET', key, record, 'PX', lasts)
         end
         redis.call('ZADD', KEYS[1], string.format('%d', now + lasts), ARGV[at])
         redis.call('ZADD', KEYS[2], 0, ARGV[at])
+        redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1] .. string.format(' %d', cjson.decode(record).token))
     end
 end
 return refused

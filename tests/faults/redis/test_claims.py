@@ -210,6 +210,29 @@ def test_claims_whose_keys_were_evicted_are_not_held_twice(make: Make, server: R
         assert not renews(holder, names[0])
 
 
+def test_who_is_late_does_not_free_the_evicted_claim_of_a_successor(
+    make: Make, server: RedisServer, wait_until: Wait
+) -> None:
+    """It ended, another root took it, its key was evicted, and then the first one gives it back."""
+    with make("a") as late, make("b") as successor, make("c") as stranger:
+        publish_when_possible(late, {"n": 0}, wait_until)
+        with late.claim("x", ttl_seconds=60) as claim:
+            let_end(server, "x")
+            assert successor.create_claim("x", ttl_seconds=60)
+            server.command("DEL", "eventy:orders:claim:x")
+            with pytest.raises(ClaimLostError):
+                claim.renew()
+        assert not late.release_claim("x")
+        assert not stranger.create_claim("x")
+        assert successor.renew_claim("x").worker_id == stranger.get_claim("x").worker_id == successor.worker_id
+
+
+def let_end(server: RedisServer, claim_id: str) -> None:
+    """Let a claim's time be over on the server, whose clock is ahead, while its holder believes to have it."""
+    server.command("DEL", f"eventy:orders:claim:{claim_id}")
+    server.command("ZADD", "eventy:orders:claims", 1, claim_id)
+
+
 def test_claims_of_all_roots_are_found(make: Make, wait_until: Wait) -> None:
     """By id, in pages, by worker and time; those that have ended are not."""
     with make("a") as a, make("b") as b:
