@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from eventy_sync import ClaimLostError
 from eventy_sync.redis.server import RedisServer
-from tests.faults.redis.queues import Make, Queue, Spawn, Wait, publish_when_possible
+from tests.faults.redis.queues import Make, Queue, Spawn, Wait, move_wall_clock, publish_when_possible
 
 CLAIMS = int(os.environ.get("EVENTY_TEST_CLAIMS", "100"))
 RACERS = int(os.environ.get("EVENTY_TEST_RACERS", "32"))
@@ -292,17 +292,3 @@ def test_a_wall_clock_that_was_moved_ends_no_claim_and_prolongs_none(
         assert not any(queue.create_claim("long") for queue in (a, neighbour, b))
         wait_until(lambda: neighbour.create_claim("short", ttl_seconds=0.5), 5)
         wait_until(lambda: b.create_claim("short"), 5)
-
-
-def move_wall_clock(monkeypatch: pytest.MonkeyPatch, by_seconds: float) -> None:
-    """Let this process read another time from its wall clock, and the true ones from its other clocks."""
-    time_ns, wall_time = time.time_ns, time.time
-
-    class Moved(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.fromtimestamp(wall_time() + by_seconds, tz)
-
-    monkeypatch.setattr("time.time_ns", lambda: time_ns() + int(by_seconds * 1_000_000_000))
-    monkeypatch.setattr("time.time", lambda: wall_time() + by_seconds)
-    monkeypatch.setattr("eventy_sync.redis.claim_records.datetime", Moved)
