@@ -177,3 +177,21 @@ def test_a_claim_whose_renewal_has_no_reply_is_still_held(make: Make, proxy: Pro
         wait_for_mode(a, "connected", wait_until)
         assert not b.create_claim("x")
         assert a.renew_claim("x", ttl_seconds=60).token == b.get_claim("x").token
+
+
+def test_a_claim_that_is_released_without_a_server_is_free_when_the_root_is_back(
+    make: Make, proxy: Proxy, wait_until: Wait
+) -> None:
+    """Rather than when its time is over; what the root holds on is held."""
+    with make("a", redis_url=proxy.url) as a, make("b") as b:
+        a.publish({"n": 0})
+        b.publish({"n": 1})
+        assert a.create_claim("x", ttl_seconds=60)
+        assert a.create_claim("y", ttl_seconds=60)
+        proxy.refuse()
+        assert a.release_claim("x")
+        assert not b.create_claim("x")
+        proxy.accept()
+        wait_for_mode(a, "connected", wait_until)
+        assert b.create_claim("x")
+        assert not b.create_claim("y")
