@@ -55,7 +55,7 @@ class ClaimScripts:
         record = claim_records.without_token(worker, data, ttl_seconds)
         message = self._message("add_claim", claim_id, worker)
         arguments: list[Argument] = [self._epoch(), self._session, claim_id, _milliseconds(ttl_seconds), record]
-        arguments += [last_token, self._keys.channel, f'{message},"token":']
+        arguments += [last_token, self._keys.channel, f'{message},"token":', worker]
         return int(self._link.run(_CLAIM, self._names(claim_id), arguments, meanwhile))
 
     def prolong(self, claim: Claim, ttl_seconds: float) -> int:
@@ -80,7 +80,8 @@ class ClaimScripts:
         it was not of this queue.  Nothing is put into another queue of this name.
         """
         keys = self._keys
-        names = [keys.claims, keys.claim_ids, keys.meta, *(keys.claim(claim.id) for claim, _ in held)]
+        names = [keys.claims, keys.claim_ids, keys.claim_holders, keys.meta]
+        names += [keys.claim(claim.id) for claim, _ in held]
         arguments: list[Argument] = [str(self._queue_id()), int(are_from_elsewhere)]
         for claim, remaining_seconds in held:
             record = claim_records.encode(claim, remaining_seconds)
@@ -93,9 +94,9 @@ class ClaimScripts:
             self._sessions.give_up(self._session)
             self._session = self._sessions.begin()
 
-    def _names(self, claim_id: str) -> tuple[str, str, str, str]:
+    def _names(self, claim_id: str) -> tuple[str, str, str, str, str]:
         keys = self._keys
-        return keys.claim(claim_id), keys.meta, keys.claims, keys.claim_ids
+        return keys.claim(claim_id), keys.meta, keys.claims, keys.claim_ids, keys.claim_holders
 
     def _text_of(self, worker_id: UUID) -> str:
         """Return it as text, which is most of the time the same one's."""

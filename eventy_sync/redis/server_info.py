@@ -34,7 +34,7 @@ class SameServer:
 
     def __init__(self, keys: Keys, leave_epoch: Callable[[bytes], bool]) -> None:
         names = [keys.next_event_id, keys.journal, keys.changes, keys.meta, keys.roots, keys.workers]
-        self._names = [*names, keys.awaiting, keys.claims, keys.claim_ids]
+        self._names = [*names, keys.awaiting, keys.claims, keys.claim_ids, keys.claim_holders]
         self._leave_epoch = leave_epoch
 
     def check(self, connection: Any) -> None:

@@ -4,11 +4,11 @@
 -- joined here, nothing that is asked under that epoch is served, whoever asks and over whichever connection.
 --
 -- KEYS[1] next_event_id   KEYS[2] journal   KEYS[3] changes   KEYS[4] meta   KEYS[5] roots   KEYS[6] workers
--- KEYS[7] awaiting   KEYS[8] claims   KEYS[9] claim_ids
+-- KEYS[7] awaiting   KEYS[8] claims   KEYS[9] claim_ids   KEYS[10] claim_holders
 --
 -- Returns the present epoch, or nil; an error that names the key where another program has put something.
 
-for number, read in ipairs({'GET', 'XLEN', 'XLEN', 'HLEN', 'HLEN', 'HLEN', 'SCARD', 'ZSCORE', 'ZSCORE'}) do
+for number, read in ipairs({'GET', 'XLEN', 'XLEN', 'HLEN', 'HLEN', 'HLEN', 'SCARD', 'ZSCORE', 'ZSCORE', 'HLEN'}) do
     local asked = {read, KEYS[number], read == 'ZSCORE' and 'x' or nil}
     local found = redis.pcall(unpack(asked))
     if type(found) == 'table' then

@@ -272,3 +272,21 @@ def test_a_root_is_closed_by_its_last_worker_though_the_reply_is_lost(make: Make
             proxy.lose_reply(Script("leave").sha)
         assert proxy.struck == ["lose reply"]
         assert [each.is_open for each in a.roots()] == [False]
+
+
+def test_a_claim_that_is_released_without_a_server_is_free_when_the_root_is_back(
+    make: Make, proxy: Proxy, wait_until: Wait
+) -> None:
+    """Rather than when its time is over; what the root holds on is held."""
+    with make("a", redis_url=proxy.url) as a, make("b") as b:
+        a.publish({"n": 0})
+        b.publish({"n": 1})
+        assert a.create_claim("x", ttl_seconds=60)
+        assert a.create_claim("y", ttl_seconds=60)
+        proxy.refuse()
+        assert a.release_claim("x")
+        assert not b.create_claim("x")
+        proxy.accept()
+        wait_for_mode(a, "connected", wait_until)
+        assert b.create_claim("x")
+        assert not b.create_claim("y")

@@ -44,6 +44,7 @@ def put(fake: Fake, claim: Claim) -> None:
     fake.client.set(fake.keys.claim(claim.id), claim_records.encode(claim, 600.0))
     fake.client.zadd(fake.keys.claims, {claim.id: (time.time() + 600) * 1000})
     fake.client.zadd(fake.keys.claim_ids, {claim.id: 0})
+    fake.client.hset(fake.keys.claim_holders, claim.id, f"{claim.worker_id} {claim.token}")
 
 
 def in_redis(fake: Fake, claim_id: str = "x") -> Claim | None:
@@ -51,10 +52,13 @@ def in_redis(fake: Fake, claim_id: str = "x") -> Claim | None:
 
 
 def check_lasts(fake: Fake, claim_id: str, seconds: float) -> None:
-    """Key and index end together, and it can be found by its id."""
+    """Key and index end together, it can be found by its id, and its holder stands beside the indexes."""
     assert abs(fake.client.pttl(fake.keys.claim(claim_id)) / 1000 - seconds) < 20
     assert abs(fake.client.zscore(fake.keys.claims, claim_id) / 1000 - time.time() - seconds) < 20
     assert fake.client.zscore(fake.keys.claim_ids, claim_id) == 0
+    if (there := in_redis(fake, claim_id)) is not None:
+        holder = fake.client.hget(fake.keys.claim_holders, claim_id)
+        assert holder == f"{there.worker_id} {there.token}".encode()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def test_a_claim_that_its_worker_holds_for_longer_is_not_set_back(
     fake.client.zadd(fake.keys.claims, {"x": (time.time() + lasts_seconds) * 1000})
     before = in_redis(fake)
     if has_lost_indexes:
-        fake.client.delete(fake.keys.claims, fake.keys.claim_ids)
+        fake.client.delete(fake.keys.claims, fake.keys.claim_ids, fake.keys.claim_holders)
     assert scripts.restore([(MINE, 60.0)]) == []
     assert in_redis(fake) == before
     check_lasts(fake, "x", lasts_seconds)
