@@ -50,7 +50,10 @@ def test_many_processes_on_two_roots_race_and_each_claim_has_one_winner(
     """No claim is granted twice, none is left over, no token is given out twice."""
     racers = [spawn_python(RACER, tmp_path / "ab"[n % 2], server.url, CLAIMS) for n in range(RACERS)]
     start_together(racers)
-    won = [racer.stdout.readline().split()[1:] for racer in racers]  # type: ignore[union-attr]
+    lines = [racer.stdout.readline() for racer in racers]  # type: ignore[union-attr]
+    ended = [racer.communicate()[1] for racer, line in zip(racers, lines, strict=True) if not line]
+    assert ended == []  # with why: its claims may be nobody's
+    won = [line.split()[1:] for line in lines]
     pairs = [tuple(map(int, each.split(":"))) for mine in won for each in mine]
     assert sorted(claim for claim, _ in pairs) == list(range(CLAIMS))
     assert len({token for _, token in pairs}) == CLAIMS
