@@ -18,7 +18,7 @@ from eventy_sync.redis.sessions import Sessions
 from eventy_sync.storage.state import StateStore
 from tests.unit.redis.conftest import Fake
 
-ROOT, ANN = UUID(int=1), UUID(int=2)
+ROOT, ANN, QUEUE = UUID(int=1), UUID(int=2), UUID(int=3)
 
 
 class Delayed(ClaimScripts):
@@ -57,7 +57,7 @@ def a_process(fake: Fake, store: StateStore, scripts: ClaimScripts) -> RedisClai
 def scripts(fake: Fake) -> Delayed:
     """What the root asks."""
     fake.begin_epoch("e1")
-    return Delayed(fake.keys, fake.link, Sessions(), ROOT, lambda: b"e1")
+    return Delayed(fake.keys, fake.link, Sessions(), ROOT, lambda: b"e1", lambda: QUEUE)
 
 
 @pytest.mark.parametrize("is_freed", [True, False])
