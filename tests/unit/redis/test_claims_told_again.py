@@ -26,9 +26,9 @@ class Delayed(ClaimScripts):
 
     on_the_way: Callable[[], object] = staticmethod(lambda: None)
 
-    def restore(self, held: Sequence[tuple[Claim, float]]) -> list[Claim]:
+    def restore(self, held: Sequence[tuple[Claim, float]], *, are_from_elsewhere: bool = False) -> list[Claim]:
         self.on_the_way()
-        return super().restore(held)
+        return super().restore(held, are_from_elsewhere=are_from_elsewhere)
 
 
 def nothing() -> None:
