@@ -58,9 +58,8 @@ class _AboveBar(io.TextIOWrapper):
         self._begins_line = True
 
     def write(self, text: str) -> int:
-        if text:
-            super().write(CLEAR_LINE + text if self._begins_line else text)
-            self._begins_line = text.endswith("\n")
+        super().write(CLEAR_LINE + text if self._begins_line and text else text)
+        self._begins_line = text.endswith("\n") if text else self._begins_line
         return len(text)
 
 

@@ -69,6 +69,7 @@ class Supervisor:
         self._places = [Place() for _ in range(processes)]
         self._tally = Tally(datetime.now(timezone.utc))
         self._drawn_at = 0.0
+        self._is_first_alone = True
         self._is_stopping = False
         self._has_failed = False
 
@@ -147,15 +148,20 @@ class Supervisor:
             self._ended_unasked(place, f"worker process cannot be started: {exc}", 0.0, False)
 
     def _look_at_process(self, place: Place, process: WorkerProcess) -> None:
-        status, was_ready = process.poll(), place.was_ready  # in this order: all that it said can be heard now
+        status = process.poll()  # before it is heard: now all that it said is there
         for totals in place.heard():
             self._tally.take(totals)
-        if place.was_ready and not was_ready and place is self._places[0] and not self._is_stopping:
-            for other in self._places[1:]:
-                other.starts_at = time.monotonic()
+        if process.is_ready or (status is not None and status < 0):
+            self._start_the_others()  # the module can be loaded, or that is not what it died of
         if status is not None:
             place.leave()
             self._ended(place, process, status)
+
+    def _start_the_others(self) -> None:
+        if self._is_first_alone and not self._is_stopping:
+            self._is_first_alone = False
+            for place in self._places[1:]:
+                place.starts_at = time.monotonic()
 
     def _ended(self, place: Place, process: WorkerProcess, status: int) -> None:
         how = f"pid={process.pid} {describe_status(status)}"

@@ -83,9 +83,11 @@ class Tally:
 
     def question(self) -> Question | None:
         """Return what to read now; None while it is too early for that."""
-        if time.monotonic() < self._next_at:
-            return None
-        return Question(self._since, self._totals is None)
+        return None if self.seconds_to_question() else Question(self._since, self._totals is None)
+
+    def seconds_to_question(self) -> float:
+        """Return for how long it is too early."""
+        return max(0.0, self._next_at - time.monotonic())
 
     def take(self, totals: Totals) -> None:
         """Go on with these."""

@@ -94,13 +94,17 @@ def serve_until_signalled(
         queue._set_default_concurrency(check_threads(threads))
     stop = stop or StopRequests()
     with stop.on_signals(), queue:
-        queue.request_resync()  # this process delivers: stored subscriptions start here, too
-        on_open()
-        if burst:
-            threading.Thread(target=_ask_when_idle, args=(queue, stop), name="eventy-burst", daemon=True).start()
-        while not stop.wait(LOOK_SECONDS):
-            pass
-        logger.info("stopping: handlers may finish")
+        try:
+            queue.request_resync()  # this process delivers: stored subscriptions start here, too
+            on_open()
+            if burst:
+                threading.Thread(target=_ask_when_idle, args=(queue, stop), name="eventy-burst", daemon=True).start()
+            while not stop.wait(LOOK_SECONDS):
+                pass
+            logger.info("stopping: handlers may finish")
+        except KeyboardInterrupt:  # the second signal came before the end of the block: that must not wait any more
+            queue.close(0)
+            raise
 
 
 def check_threads(threads: int) -> int:

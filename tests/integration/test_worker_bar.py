@@ -1,0 +1,209 @@
+"""The bar of `eventy-sync worker`: on a terminal, which is a real pseudo-terminal here."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eventy_sync import FileEventQueue
+from tests.integration.conftest import environment
+
+MODULE = """
+import logging, time
+from eventy_sync import FileEventQueue
+
+queue = FileEventQueue("orders", payload_type=dict)
+
+@queue.subscriber(from_index=1)
+def handle(event):
+    if "fails" in event.payload:
+        raise ValueError("no")
+    time.sleep(event.payload.get("seconds", 0))
+    print("printed", event.id)
+    logging.getLogger("eventy_sync.shop").info("logged %d", event.id)
+"""
+CLEAR = "\r\x1b[K"
+
+
+class Terminal:
+    """A terminal that runs one command in its foreground, as a shell does."""
+
+    def __init__(self, directory: Path, *arguments: object, columns: int = 100, **env: str) -> None:
+        self._fd, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "eventy_sync", *map(str, arguments)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=directory,
+            env=environment(**{"TERM": "xterm", **env}),
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        self.text = ""
+
+    def read_until(self, pattern: str, timeout_seconds: float = 20.0) -> None:
+        """Read what appears until it fits a pattern."""
+        deadline = time.monotonic() + timeout_seconds
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < deadline, f"{pattern!r} did not appear in {self.text!r}"
+            self._read()
+
+    def press_ctrl_c(self) -> None:
+        """Send SIGINT to every process in the foreground."""
+        os.write(self._fd, b"\x03")
+
+    def finish(self, timeout_seconds: float = 20.0) -> int:
+        """Read to the end and return the exit code."""
+        deadline = time.monotonic() + timeout_seconds
+        while self._read():
+            assert time.monotonic() < deadline, f"no end in {self.text!r}"
+        return self.process.wait(timeout_seconds)
+
+    def _read(self) -> bool:
+        if not select.select([self._fd], [], [], 0.1)[0]:
+            return True
+        try:
+            some = os.read(self._fd, 65536)
+        except OSError:
+            return False  # nobody has the other end any more
+        self.text += some.decode()
+        return bool(some)
+
+    def lines(self) -> list[str]:
+        """What a person sees in the end: each line without what was cleared."""
+        return [line.rpartition(CLEAR)[2] for line in self.text.split("\r\n")]
+
+    def close(self) -> None:
+        """Hang up."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._fd)
+
+
+Start = Callable[..., Terminal]
+
+
+@pytest.fixture
+def start_on_terminal(tmp_path: Path) -> Iterator[Start]:
+    """Start `eventy-sync` on a terminal of its own; it is hung up at the end."""
+    (tmp_path / "shop.py").write_text(MODULE)
+    terminals: list[Terminal] = []
+
+    def start(*arguments: object, columns: int = 100, **env: str) -> Terminal:
+        terminals.append(Terminal(tmp_path, *arguments, columns=columns, **env))
+        return terminals[-1]
+
+    yield start
+    for terminal in terminals:
+        terminal.close()
+
+
+def publish(tmp_path: Path, *payloads: dict[str, object]) -> None:
+    """Append events."""
+    with FileEventQueue(tmp_path / "orders", payload_type=dict) as queue:
+        queue.publish_many(payloads)
+
+
+@pytest.mark.parametrize(("processes", "said"), [(1, "1 process"), (2, "2 processes")])
+def test_the_bar_counts_what_came_since_the_start(
+    start_on_terminal: Start, tmp_path: Path, processes: int, said: str
+) -> None:
+    """Results and failures of an earlier worker are not counted."""
+    publish(tmp_path, {}, {"fails": True})
+    assert start_on_terminal("worker", "shop:queue", "--burst").finish() == 0
+    publish(tmp_path, {}, {})
+    terminal = start_on_terminal("worker", "shop:queue", "--processes", processes)
+    terminal.read_until(rf"handled {4 * processes} \([\d,]+/s\) · failed {processes} · {said}")
+    publish(tmp_path, {"fails": True})
+    terminal.read_until(rf"handled {5 * processes} \([\d,]+/s\) · failed {2 * processes} · {said}")
+    terminal.press_ctrl_c()
+    assert terminal.finish() == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_lines_take_the_place_of_the_bar(start_on_terminal: Start, tmp_path: Path, processes: int) -> None:
+    """What handlers print and log stands in lines of its own, and of the bar nothing is left."""
+    terminal = start_on_terminal("worker", "shop:queue", "--processes", processes)
+    terminal.read_until(rf"handled 0 \(0/s\) · failed 0 · {processes} process")
+    publish(tmp_path, {}, {})
+    terminal.read_until(rf"handled {2 * processes} ")
+    terminal.press_ctrl_c()
+    assert terminal.finish() == 0
+    lines = [re.sub(r"^\d{4}-\d\d-\d\d .*: logged", "logged", line) for line in terminal.lines()]
+    assert sorted(line for line in lines if re.match("printed|logged", line)) == sorted(
+        [f"{what} {number}" for what in ("printed", "logged") for number in (1, 2)] * processes
+    )
+    assert not any("handled" in line for line in lines)
+    assert lines[-2:] == ["worker stopped" if processes == 1 else "workers stopped", ""]
+
+
+def test_ctrl_c_is_one_signal(start_on_terminal: Start, tmp_path: Path) -> None:
+    """It goes to all of the foreground, where the processes are not: handlers finish."""
+    publish(tmp_path, {"seconds": 1})
+    terminal = start_on_terminal("worker", "shop:queue", "--processes", 2)
+    terminal.read_until("2 processes")
+    terminal.press_ctrl_c()
+    terminal.read_until("stopping, a second Ctrl-C ends at once")
+    assert terminal.finish() == 0
+    assert terminal.text.count("printed 1") == 2
+
+
+def test_a_second_ctrl_c_leaves_an_empty_line(start_on_terminal: Start, tmp_path: Path) -> None:
+    """The bar is gone then, too."""
+    publish(tmp_path, {"seconds": 60})
+    terminal = start_on_terminal("worker", "shop:queue", "--processes", 2)
+    terminal.read_until("2 processes")
+    terminal.press_ctrl_c()
+    terminal.read_until("stopping, a second Ctrl-C ends at once")
+    terminal.press_ctrl_c()
+    assert terminal.finish(5) == 130
+    assert terminal.lines()[-2:] == ["interrupted", ""]
+
+
+def test_a_narrow_terminal_cuts_the_bar_off(start_on_terminal: Start) -> None:
+    """It never needs a second line, which could not be cleared."""
+    terminal = start_on_terminal("worker", "shop:queue", columns=20)
+    terminal.read_until(re.escape(CLEAR) + r"handled 0 \(0/s\) · f" + re.escape(CLEAR))
+    terminal.press_ctrl_c()
+    assert terminal.finish() == 0
+
+
+@pytest.mark.parametrize(("options", "env"), [(["--verbose"], {}), ([], {"TERM": "dumb"})])
+def test_there_is_no_bar_where_it_is_not_wanted(
+    start_on_terminal: Start, options: list[str], env: dict[str, str], tmp_path: Path
+) -> None:
+    """With --verbose, and on a terminal that cannot clear a line."""
+    publish(tmp_path, {"seconds": 1})
+    terminal = start_on_terminal(*options, "worker", "shop:queue", "--processes", 2, "--burst", **env)
+    assert terminal.finish() == 0
+    assert terminal.text.count("printed 1") == 2
+    assert "\x1b" not in terminal.text
+    assert "· failed" not in terminal.text
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_there_is_no_bar_in_a_pipe(
+    run_cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, processes: int
+) -> None:
+    """Logs stay plain text."""
+    (tmp_path / "shop.py").write_text(MODULE)
+    publish(tmp_path, {"seconds": 1})
+    done = run_cli("worker", "shop:queue", "--burst", "--processes", processes, TERM="xterm")
+    assert done.stdout == "printed 1\n" * processes
+    assert "\x1b" not in done.stderr
+    assert "· failed" not in done.stderr
