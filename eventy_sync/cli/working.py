@@ -92,7 +92,7 @@ def worker(
     elif processes == 1:
         work_here(target, threads, burst, bar_is_possible(is_verbose))
     else:
-        options = ["--processes", "1", *(["--threads", str(threads)] if threads else []), *(["--burst"] * burst)]
+        options = [*(["--threads", str(threads)] if threads else []), *(["--burst"] * burst)]
         supervise(target, processes, options, is_verbose, burst)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,28 @@ def test_an_error_in_a_burst_is_raised(root: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(queue, "wait_until_idle", fail)
     with pytest.raises(InvalidArgumentError, match="no"):
         queue.run(burst=True)
+
+
+def test_an_early_second_signal_does_not_wait_for_handlers(root: Path) -> None:
+    """It may come before the queue is being closed."""
+    queue, began, may_end = FileEventQueue[Any](root), threading.Event(), threading.Event()
+    with queue:
+        queue.publish("a")
+
+    @queue.subscriber(from_index=1)
+    def handle(event: QueueEvent[Any]) -> None:
+        began.set()
+        may_end.wait(20)
+
+    def interrupt() -> None:
+        began.wait(20)
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        serve_until_signalled(queue, on_open=interrupt)
+    assert time.monotonic() - started < 5
+    may_end.set()
 
 
 def test_it_is_for_the_main_thread(root: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from eventy_sync import FileEventQueue
+from eventy_sync.redis import RedisFileEventQueue
+from eventy_sync.redis.server import RedisServer
 
 Start = Callable[..., Any]
 Run = Callable[..., Any]
@@ -209,6 +211,28 @@ def test_a_burst_ends_when_all_is_handled(run_cli: Run, root: Path, processes: i
     """Everything that was there is handled, in each process: these subscribers are in no group."""
     for _ in range(20):
         publish(root)
+    done = run_cli("worker", "shop:queue", "--burst", "--processes", processes)
+    assert done.returncode == 0
+    assert done.stdout.count("handled") == 20 * processes
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_burst_handles_what_another_root_has_published(
+    run_cli: Run, tmp_path: Path, shared_server: RedisServer, processes: int
+) -> None:
+    """Redis has it: it is there."""
+    fields = f'payload_type=dict, name="{tmp_path.name}", redis_url="{shared_server.url}"'
+    on_redis = "from eventy_sync.redis import RedisFileEventQueue as FileEventQueue"
+    source = MODULE.replace("from eventy_sync import FileEventQueue", on_redis)
+    (tmp_path / "shop.py").write_text(source.replace("payload_type=dict", fields))
+    here, there = (
+        RedisFileEventQueue(tmp_path / each, payload_type=dict, name=tmp_path.name, redis_url=shared_server.url)
+        for each in ("orders", "elsewhere")
+    )
+    with here:
+        pass  # it has joined; a root that joins later begins with what comes then
+    with there:
+        there.publish_many([{}] * 20)
     done = run_cli("worker", "shop:queue", "--burst", "--processes", processes)
     assert done.returncode == 0
     assert done.stdout.count("handled") == 20 * processes
