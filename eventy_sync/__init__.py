@@ -6,6 +6,7 @@ in the log; subscribers in any process on the same directory get it, in order, a
 
 from typing import TYPE_CHECKING, Any
 
+from eventy_sync.backoff import Backoff
 from eventy_sync.default_queue_manager import get_default_queue_manager
 from eventy_sync.errors import (
     ClaimLostError,
@@ -15,6 +16,7 @@ from eventy_sync.errors import (
     EventExpiredError,
     EventNotFoundError,
     EventyError,
+    GroupNotFoundError,
     InvalidArgumentError,
     InvalidPayloadError,
     NotFoundError,
@@ -28,7 +30,7 @@ from eventy_sync.errors import (
 )
 from eventy_sync.event_queue import EventQueue
 from eventy_sync.file import AbstractFileEventQueue, FileEventQueue, FileQueueManager
-from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
+from eventy_sync.models import Claim, DeadLetter, EventResult, GroupInfo, Page, QueueEvent, Subscription
 from eventy_sync.queue_manager import QueueManager
 from eventy_sync.serializers import (
     Codec,
@@ -49,12 +51,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbstractFileEventQueue",
+    "Backoff",
     "Claim",
     "ClaimLostError",
     "ClaimNotFoundError",
     "Codec",
     "CoordinationError",
     "CorruptRecordError",
+    "DeadLetter",
     "EventExpiredError",
     "EventNotFoundError",
     "EventQueue",
@@ -62,6 +66,8 @@ __all__ = [
     "EventyError",
     "FileEventQueue",
     "FileQueueManager",
+    "GroupInfo",
+    "GroupNotFoundError",
     "InvalidArgumentError",
     "InvalidPayloadError",
     "JsonSerializer",

@@ -9,9 +9,10 @@
     │   │   └── EventExpiredError        retention has dropped it
     │   ├── ResultNotFoundError
     │   ├── ClaimNotFoundError
+    │   ├── GroupNotFoundError
     │   └── SubscriptionNotFoundError
     ├── InvalidPayloadError (ValueError) not of payload_type, too large, too deep
-    ├── InvalidArgumentError (ValueError) claim ids, page ids, options
+    ├── InvalidArgumentError (ValueError) claim ids, group names, page ids, options
     ├── StorageError
     │   ├── CorruptRecordError
     │   └── QueueFormatError             a later format, or no queue at all
@@ -56,6 +57,10 @@ class ResultNotFoundError(NotFoundError):
 
 class ClaimNotFoundError(NotFoundError):
     """Nobody holds this claim: it never existed, was released, or has expired."""
+
+
+class GroupNotFoundError(NotFoundError):
+    """No group has this name: nobody has subscribed with it yet."""
 
 
 class SubscriptionNotFoundError(NotFoundError):

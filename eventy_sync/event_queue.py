@@ -8,12 +8,14 @@ what is not there.  A page costs what is on it, however long the history; `limit
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
+from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
+from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS, GroupWork
 from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
 
 T = TypeVar("T")
@@ -42,7 +44,7 @@ class ClaimHandle(Protocol):
     def __exit__(self, *exc_info: Any) -> None: ...
 
 
-class EventQueue(ABC, Generic[T]):
+class EventQueue(GroupWork, Generic[T]):
     """A durable queue of events with payloads of one type."""
 
     # -- open and close --------------------------------------------------------------------------------------
@@ -152,7 +154,16 @@ class EventQueue(ABC, Generic[T]):
 
     @abstractmethod
     def subscribe(
-        self, subscriber: Any, check_subscriber_unique: bool = False, from_index: int | None = None
+        self,
+        subscriber: Any,
+        check_subscriber_unique: bool = False,
+        from_index: int | None = None,
+        *,
+        group: str | None = None,
+        max_attempts: int = MAX_ATTEMPTS,
+        backoff: Backoff | float = DEFAULT_BACKOFF,
+        concurrency: int | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> Subscription[Any]:
         """Have the subscriber run on every event from now on, or from id `from_index` on.
 
@@ -163,16 +174,25 @@ class EventQueue(ABC, Generic[T]):
 
         With `check_subscriber_unique` an equal subscriber that is there already is returned instead.
 
+        With a `group` all its workers share the events: each is handled by one of them at a time, in `concurrency`
+        threads here.  A new group begins like any subscriber; a known one goes on where it is, whatever `from_index`
+        says.  An event whose handler raises is tried again after `backoff` (seconds, or a `Backoff`), and becomes a
+        dead letter after `max_attempts`, those that ended with the death of a worker included.  A worker that dies is
+        noticed when its leases of `lease_seconds` run out; a living one renews them.  The subscriber itself is this
+        process's alone.
+
         Raises:
             EventExpiredError: retention has dropped event `from_index`.
-            InvalidArgumentError: it is no subscriber, or `from_index` no event id.
+            InvalidArgumentError: it is no subscriber, `from_index` no event id, or an option of the group is out of
+                range or differs from that of another subscriber of the group in this process.
         """
 
     @abstractmethod
-    def subscriber(self, handler: Any = None, *, from_index: int | None = None) -> Any:
+    def subscriber(self, handler: Any = None, *, from_index: int | None = None, **group_options: Any) -> Any:
         """Decorate a function to be subscribed whenever the queue opens, at once if it is open.
 
-        Use it as ``@queue.subscriber`` or ``@queue.subscriber(from_index=1)``.
+        Use it as ``@queue.subscriber``, ``@queue.subscriber(from_index=1)`` or
+        ``@queue.subscriber(group="billing")``, with the options of `subscribe`.
         """
 
     @abstractmethod
@@ -345,7 +365,10 @@ class EventQueue(ABC, Generic[T]):
 
     @abstractmethod
     def stats(self) -> dict[str, Any]:
-        """Return counts and sizes: events, oldest, tail, size_bytes, segments, subscriptions, results, claims."""
+        """Return counts and sizes: events, oldest, tail, size_bytes, segments, subscriptions, results, claims, groups.
+
+        `groups` has a dict for each group by its name: next_id, lag, leased, waiting, dead and paused; see `GroupInfo`.
+        """
 
     @abstractmethod
     def reset(self) -> None:

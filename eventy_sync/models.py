@@ -81,6 +81,37 @@ class Subscription(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that a group has given up.  `details` is the last exception and the end of its traceback."""
+
+    event_id: int
+    group: str
+    attempts: int
+    details: str
+    worker_id: UUID
+    first_attempt_at: datetime
+    died_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInfo:
+    """How a group is doing.
+
+    `next_id` is the first event that was never handed out.  `lag` events are not finished: those from there
+    on, `leased` ones that workers have, and `waiting` ones that wait for their time or another attempt.  `dead` are
+    the dead letters, which are not in the lag.
+    """
+
+    name: str
+    next_id: int
+    lag: int
+    leased: int
+    waiting: int
+    dead: int
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """Some of the answers.  Pass `next_page_id` back to get the next ones; None means there are no more."""
 

@@ -7,7 +7,6 @@ once, as a failed result and in the log, and delivery goes on behind it.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ from uuid import UUID
 from eventy_sync.delivery.failures import describe, printable
 from eventy_sync.delivery.log_watcher import LogWatcher
 from eventy_sync.delivery.result_buffer import ResultBuffer
+from eventy_sync.delivery.stoppable_thread import StoppableThread
 from eventy_sync.errors import CorruptRecordError, InvalidPayloadError, StorageError
 from eventy_sync.identifiers import new_id
 from eventy_sync.models import EventResult, QueueEvent
@@ -32,7 +32,7 @@ ERROR_PAUSE_SECONDS = 1.0
 Handler = Callable[[QueueEvent[Any]], Any]
 
 
-class DeliveryThread:
+class DeliveryThread(StoppableThread):
     """Verbs: start, stop, join.  `idle_id` and the counters may be read from any thread."""
 
     def __init__(
@@ -49,12 +49,11 @@ class DeliveryThread:
         on_progress: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
+        super().__init__(name, self._run)
         # fixed after construction
         self.subscription_id = subscription_id
         self._worker_id, self._handler, self._decode = worker_id, handler, decode
         self._watcher, self._on_progress, self._on_end = watcher, on_progress, on_end
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         # delivery thread only
         self._reader = reader
         self._results = ResultBuffer(store_results)
@@ -63,29 +62,18 @@ class DeliveryThread:
         self.lost_events = 0
         self.corrupt_records = 0
 
-    def start(self) -> None:
-        """Start delivering."""
-        self._thread.start()
-
     def stop(self) -> None:
         """Ask for an end after the current event.  Returns at once; join to wait."""
-        self._stopping.set()
+        super().stop()
         self._watcher.wake_waiters()
 
-    def join(self, timeout_seconds: float | None) -> bool:
-        """Wait for the end; say whether it has come.  From inside the handler: does not wait, says no."""
-        if self.is_current():
-            return False
-        self._thread.join(timeout_seconds)
-        return not self._thread.is_alive()
-
-    def is_current(self) -> bool:
-        """Return whether the caller runs in this thread."""
-        return self._thread is threading.current_thread()
+    def has_handled(self, event_id: int) -> bool:
+        """Return whether all events up to this one are handled and their results stored."""
+        return self.idle_id >= event_id
 
     def _run(self) -> None:
         try:
-            while not self._stopping.is_set():
+            while not self.stopping.is_set():
                 self._deliver_what_is_there()
         finally:
             self._results.flush(at_end=True)
@@ -97,10 +85,10 @@ class DeliveryThread:
             items = self._reader.read(BATCH_EVENTS)
         except StorageError as exc:
             logger.error("the log cannot be read, trying again: %s", exc)
-            self._stopping.wait(ERROR_PAUSE_SECONDS)
+            self.stopping.wait(ERROR_PAUSE_SECONDS)
             return
         for item in items:
-            if self._stopping.is_set():
+            if self.stopping.is_set():
                 return
             self._deliver(item)
         if not items:
@@ -123,7 +111,7 @@ class DeliveryThread:
             self.idle_id = self._reader.next_id - 1
             self._on_progress()
         seconds = IDLE_SECONDS if is_stored else ERROR_PAUSE_SECONDS
-        self._watcher.wait_beyond(self._reader.next_id - 1, seconds, self._stopping.is_set)
+        self._watcher.wait_beyond(self._reader.next_id - 1, seconds, self.stopping.is_set)
 
     def _report_lost(self, damage: CorruptRecordError) -> None:
         logger.error("events lost, delivery goes on behind them: %s", damage)
@@ -136,7 +124,7 @@ class DeliveryThread:
         attempt = 1
         while (delay_seconds := self._attempt(event, attempt)) is not None:
             self._results.flush()
-            if self._stopping.wait(delay_seconds):
+            if self.stopping.wait(delay_seconds):
                 return
             attempt += 1
 

@@ -15,8 +15,11 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from eventy_sync.delivery.delivery_thread import DeliveryThread, Handler
+from eventy_sync.delivery.group_options import GroupOptions
+from eventy_sync.delivery.group_runner import GroupRunner
+from eventy_sync.delivery.group_thread import Membership
+from eventy_sync.delivery.leases import LeaseAuthority
 from eventy_sync.delivery.log_watcher import LogWatcher
-from eventy_sync.delivery.waking import Bell
 from eventy_sync.errors import EventyError, InvalidArgumentError
 from eventy_sync.event_queue import EventQueue
 from eventy_sync.models import QueueEvent, Subscription
@@ -24,10 +27,13 @@ from eventy_sync.storage.log import EventLog, StoredRecord
 from eventy_sync.storage.state import StateStore, StoredSubscription
 from eventy_sync.stored_subscriber import decode_subscriber
 from eventy_sync.subscribers import Subscriber
+from eventy_sync.waking import Bell
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LOOK_SECONDS = 0.05
 
 
 class Dispatcher(Generic[T]):
@@ -41,20 +47,21 @@ class Dispatcher(Generic[T]):
         worker_id: UUID,
         log: EventLog,
         store: StateStore,
+        leases: LeaseAuthority,
         decode: Callable[[StoredRecord], QueueEvent[T]],
         on_watch: Callable[[], None],
         on_tick: Callable[[], None],
     ) -> None:
         # fixed after construction
         self._queue, self._queue_name, self._worker_id = queue, queue_name, worker_id
-        self._log, self._store, self._decode = log, store, decode
+        self._log, self._store, self._leases, self._decode = log, store, leases, decode
         self._opened_tail = log.tail()
         self._on_tick = on_tick
         self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch)
         self._progress = Bell()
         self._lock = threading.RLock()
         # guarded by _lock
-        self._threads: dict[UUID, DeliveryThread] = {}
+        self._threads: dict[UUID, DeliveryThread | GroupRunner] = {}
         self._subscriptions: dict[UUID, Subscription[Any]] = {}
         self._unknown: set[UUID] = set()  # stored ones whose class is not here: said once
         self._running = 0
@@ -66,16 +73,19 @@ class Dispatcher(Generic[T]):
 
     # -- subscriptions ---------------------------------------------------------------------------------------
 
-    def start(self, subscription: Subscription[Any]) -> None:
-        """Deliver to this subscription, from its start on."""
-        self._start(subscription)
+    def start(self, subscription: Subscription[Any], group: GroupOptions | None = None) -> None:
+        """Deliver to this subscription, from its start on, or to its part of a group."""
+        self._start(subscription, group)
         self._watcher.start()
 
-    def _start(self, subscription: Subscription[Any]) -> None:
+    def _start(self, subscription: Subscription[Any], group: GroupOptions | None = None) -> None:
         with self._lock:
             if self._is_stopping or subscription.id in self._threads:
                 return
-            thread = self._make_thread(subscription)
+            if group is None:
+                thread: DeliveryThread | GroupRunner = self._make_thread(subscription)
+            else:
+                thread = self._make_runner(subscription, group)
             self._threads[subscription.id] = thread
             self._subscriptions[subscription.id] = subscription
             self._running += 1
@@ -94,6 +104,31 @@ class Dispatcher(Generic[T]):
             on_progress=self._progress.ring,
             on_end=self._thread_ended,
         )
+
+    def check_options(self, options: GroupOptions) -> None:
+        """Raise InvalidArgumentError if this process takes part in the group with other options."""
+        with self._lock:
+            runners = [each for each in self._threads.values() if isinstance(each, GroupRunner)]
+        for known in runners:
+            if known.options.name == options.name and known.options != options:
+                raise InvalidArgumentError(
+                    f"the group {options.name!r} has a subscriber in this process with other settings: give both "
+                    f"the same ({known.options.settings()}, not {options.settings()})"
+                )
+
+    def _make_runner(self, subscription: Subscription[Any], options: GroupOptions) -> GroupRunner:
+        membership = Membership(
+            options=options,
+            subscription_id=subscription.id,
+            worker_id=self._worker_id,
+            handler=self._handler_of(subscription.subscriber),
+            log=self._log,
+            watcher=self._watcher,
+            decode=self._decode,
+            leases=self._leases,
+            on_progress=self._progress.ring,
+        )
+        return GroupRunner(f"eventy-{self._queue_name}-{options.name}", membership, self._thread_ended)
 
     def _handler_of(self, subscriber: Any) -> Handler:
         if isinstance(subscriber, Subscriber):
@@ -182,11 +217,19 @@ class Dispatcher(Generic[T]):
     def wait_until_idle(self, timeout_seconds: float | None) -> bool:
         """Wait until every subscription has handled what is in the log now, and its results are stored."""
         tail = self._log.tail()
-        return self._progress.wait_for(lambda: self._is_stopping or self._has_handled(tail), timeout_seconds)
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while True:  # a group's events may be in the hands of other processes, who ring no bell here
+            remaining_seconds = _remaining(deadline)
+            look_seconds = LOOK_SECONDS if remaining_seconds is None else min(LOOK_SECONDS, remaining_seconds)
+            if self._progress.wait_for(lambda: self._is_stopping or self._has_handled(tail), look_seconds):
+                return True
+            if remaining_seconds == 0:
+                return False
 
     def _has_handled(self, tail: int) -> bool:
         with self._lock:
-            return all(thread.idle_id >= tail for thread in self._threads.values())
+            threads = list(self._threads.values())
+        return all(thread.has_handled(tail) for thread in threads)
 
     # -- the end -------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from eventy_sync.delivery.waking import Bell, Hint
 from eventy_sync.errors import QueueClosedError, StorageError
+from eventy_sync.waking import Bell, Hint
 
 logger = logging.getLogger(__name__)
 

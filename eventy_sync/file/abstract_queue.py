@@ -15,16 +15,19 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
+from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
+from eventy_sync.delivery.group_options import make_options
 from eventy_sync.errors import InvalidArgumentError, QueueClosedError
-from eventy_sync.event_queue import EventQueue
 from eventy_sync.file import inspection, lifecycle
 from eventy_sync.file.claims import ClaimHandle
 from eventy_sync.file.coordinator import Coordinator
 from eventy_sync.file.engine import Engine
+from eventy_sync.file.group_work import FileGroupWork
 from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.file.running import serve_until_signalled
 from eventy_sync.file.subscriptions import Declared, Subscriptions
 from eventy_sync.file.waiting import wait_for_result
+from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS
 from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
 from eventy_sync.serializers import Serializer, get_serializer
 from eventy_sync.storage.log import (
@@ -45,7 +48,7 @@ CLOSE_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(eq=False)
-class AbstractFileEventQueue(EventQueue[T]):
+class AbstractFileEventQueue(FileGroupWork[T]):
     """What every queue on files is.
 
     Fields:
@@ -238,18 +241,34 @@ class AbstractFileEventQueue(EventQueue[T]):
     @property
     def _subscriptions(self) -> Subscriptions[T]:
         engine = self._opened()
-        return Subscriptions(engine.events, engine.log, engine.store.subscriptions, engine.dispatcher, self.worker_id)
+        table, leases = engine.store.subscriptions, engine.coordinator.leases
+        return Subscriptions(engine.events, engine.log, table, leases, engine.dispatcher, self.worker_id)
 
     def subscribe(
-        self, subscriber: Any, check_subscriber_unique: bool = False, from_index: int | None = None
+        self,
+        subscriber: Any,
+        check_subscriber_unique: bool = False,
+        from_index: int | None = None,
+        *,
+        group: str | None = None,
+        max_attempts: int = MAX_ATTEMPTS,
+        backoff: Backoff | float = DEFAULT_BACKOFF,
+        concurrency: int | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> Subscription[Any]:
+        threads = self._default_concurrency if concurrency is None else concurrency
+        options = make_options(group, max_attempts, backoff, threads, lease_seconds, concurrency is not None)
+        if options is not None:
+            return self._subscriptions.subscribe_group(subscriber, from_index, options)
         return self._subscriptions.subscribe(subscriber, check_subscriber_unique, from_index)
 
-    def subscriber(self, handler: Any = None, *, from_index: int | None = None) -> Any:
+    def subscriber(self, handler: Any = None, *, from_index: int | None = None, **group_options: Any) -> Any:
+        options = {"from_index": from_index, **group_options}
+
         def declare(function: Any) -> Any:
-            self._declared.add(function, from_index)
+            self._declared.add(function, options)
             if self._engine is not None:
-                self.subscribe(function, from_index=from_index)
+                self.subscribe(function, **options)
             return function
 
         return declare if handler is None else declare(handler)

@@ -18,7 +18,7 @@ from eventy_sync.errors import CoordinationError, StorageError
 from eventy_sync.file.identity import IDENTITY_FILE, QueueIdentity, read_identity
 from eventy_sync.models import Claim
 from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
-from eventy_sync.storage.state import ClaimTable
+from eventy_sync.storage.state import ClaimTable, GroupTable, LeaseTable, Settlement, Taken, Want
 
 
 class Alone:
@@ -97,6 +97,28 @@ class ClaimsAlone:
         if self._alone.joined is not None:
             _refuse(self._alone, "the claim was not taken")
         return self._table.create(claim_id, worker_id, data, ttl_seconds)
+
+
+class LeasesAlone:
+    """A `LeaseAuthority`: the groups of the state store, which hand nothing out once the root has joined others."""
+
+    def __init__(self, alone: Alone, table: LeaseTable, groups: GroupTable) -> None:
+        self._alone, self._table, self._groups = alone, table, groups
+        self.begin, self.renew = table.begin, table.renew
+        self.info, self.is_finished, self.oldest_unfinished = groups.info, groups.is_finished, groups.oldest_unfinished
+        self.pause, self.dead_letters, self.requeue = groups.pause, groups.dead_letters, groups.requeue
+
+    def exchange(self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None) -> Taken:
+        """See `LeaseAuthority.exchange`.
+
+        Raises:
+            CoordinationError: the root has joined others.
+        """
+        if want is not None:
+            self._alone.look_if_changed()
+            if self._alone.joined is not None:
+                _refuse(self._alone, "the group's events were not handed out")
+        return self._table.exchange(group, worker_id, settlement, want)
 
 
 def _refuse(alone: Alone, what: str) -> NoReturn:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from eventy_sync.file.alone import Alone, ClaimsAlone, NumberingAlone
+from eventy_sync.delivery.leases import LeaseAuthority
+from eventy_sync.file.alone import Alone, ClaimsAlone, LeasesAlone, NumberingAlone
 from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.models import Claim, Page
 from eventy_sync.storage.log import EventLog, Numbering
@@ -75,6 +76,7 @@ class Coordinator(ABC):
 
     numbering: Numbering
     claims: ClaimAuthority
+    leases: LeaseAuthority
 
     @abstractmethod
     def start(self, log: EventLog, watcher: Watcher, on_claim_lost: Callable[[str, int], None]) -> None:
@@ -119,6 +121,7 @@ class LocalCoordinator(Coordinator):
         self._alone = alone = Alone(root, identity)
         self.numbering = self._numbering = NumberingAlone(alone)
         self.claims: ClaimAuthority = ClaimsAlone(alone, store.claims)
+        self.leases: LeaseAuthority = LeasesAlone(alone, store.leases, store.groups)
 
     def segment_opened(self) -> None:
         """Look whether the root has joined others: who makes it join starts a new segment."""

@@ -67,6 +67,7 @@ class Engine(Generic[T]):
             worker_id=worker_id,
             log=self.log,
             store=self.store,
+            leases=self.coordinator.leases,
             decode=self.events.event_of,
             on_watch=self.coordinator.watch,
             on_tick=self.coordinator.tick,
@@ -85,7 +86,7 @@ class Engine(Generic[T]):
         """See `EventQueue.reset`."""
         self.log.drop_all()
         self.claims.clear()
-        self.store.clear()
+        self.store.clear(self.log.tail() + 1)
 
     def close(self, deadline: float | None) -> None:
         """Let handlers finish until the monotonic deadline, give claims back, and close all files.

@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from eventy_sync.delivery import Dispatcher
+from eventy_sync.delivery.group_options import GroupOptions, check_group
+from eventy_sync.delivery.leases import LeaseAuthority
 from eventy_sync.errors import InvalidArgumentError, SubscriptionNotFoundError
 from eventy_sync.file.events import Events
 from eventy_sync.identifiers import new_id
@@ -24,17 +26,19 @@ class Declared(Generic[T]):
     """What ``@queue.subscriber`` has collected: subscribed each time the queue opens."""
 
     def __init__(self) -> None:
-        self._handlers: list[tuple[Any, int | None]] = []
+        self._handlers: list[tuple[Any, dict[str, Any]]] = []
 
-    def add(self, handler: Any, from_index: int | None) -> None:
-        """Remember a handler."""
+    def add(self, handler: Any, options: dict[str, Any]) -> None:
+        """Remember a handler and how it is to be subscribed."""
         check_subscriber(handler)
-        self._handlers.append((handler, from_index))
+        if (group := options.get("group")) is not None:
+            check_group(group)
+        self._handlers.append((handler, options))
 
     def subscribe_all(self, subscribe: Callable[..., Any]) -> None:
         """Subscribe all that were declared."""
-        for handler, from_index in self._handlers:
-            subscribe(handler, from_index=from_index)
+        for handler, options in self._handlers:
+            subscribe(handler, **options)
 
 
 def check_subscriber(subscriber: Any) -> None:
@@ -52,9 +56,15 @@ class Subscriptions(Generic[T]):
     """The subscriptions of an open queue.  Thread safe."""
 
     def __init__(
-        self, events: Events[T], log: EventLog, table: SubscriptionTable, dispatcher: Dispatcher[T], worker_id: UUID
+        self,
+        events: Events[T],
+        log: EventLog,
+        table: SubscriptionTable,
+        leases: LeaseAuthority,
+        dispatcher: Dispatcher[T],
+        worker_id: UUID,
     ) -> None:
-        self._events, self._log, self._table = events, log, table
+        self._events, self._log, self._table, self._leases = events, log, table, leases
         self._dispatcher, self._worker_id = dispatcher, worker_id
 
     def subscribe(self, subscriber: Any, check_unique: bool, from_index: int | None) -> Subscription[Any]:
@@ -70,6 +80,16 @@ class Subscriptions(Generic[T]):
                     return known
         subscription = Subscription(new_id(), subscriber, datetime.now(timezone.utc), start)
         self._dispatcher.start(subscription)
+        return subscription
+
+    def subscribe_group(self, subscriber: Any, from_index: int | None, options: GroupOptions) -> Subscription[Any]:
+        """See `EventQueue.subscribe`."""
+        check_subscriber(subscriber)
+        start = self._log.tail() + 1 if from_index is None else self._events.check_start(from_index)
+        self._dispatcher.check_options(options)
+        self._leases.begin(options.name, start)
+        subscription = Subscription(new_id(), subscriber, datetime.now(timezone.utc), start)
+        self._dispatcher.start(subscription, options)
         return subscription
 
     def _subscribe_stored(

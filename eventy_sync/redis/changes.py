@@ -15,7 +15,7 @@ from uuid import UUID
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.messages import AddResult, CreateSubscriber, Message, RemoveSubscriber, encode
-from eventy_sync.storage.state import RESULTS, SUBSCRIBED, UNSUBSCRIBED, StateStore
+from eventy_sync.storage.state import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED, StateStore
 
 LENGTH = 10_000
 MARGIN_SECONDS = 600.0
@@ -26,6 +26,7 @@ _POSITION, _MISSING_SINCE, _APPLIED_AT, _TOLD_EPOCH = "changes", "changes_missin
 _TELL = Script("tell")
 _MESSAGES: dict[str, Callable[[str, str], Message]] = {
     RESULTS: AddResult,
+    RUNS: AddResult,
     SUBSCRIBED: CreateSubscriber,
     UNSUBSCRIBED: RemoveSubscriber,
 }

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from eventy_sync.delivery.leases import LeaseAuthority
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator, Watcher
 from eventy_sync.redis.background import Background
@@ -24,6 +25,7 @@ from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.hearing import Hearing
 from eventy_sync.redis.journal import DivergedError, Journal
+from eventy_sync.redis.leases import RedisLeases
 from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.monitor import Monitor
@@ -100,6 +102,7 @@ class RedisCoordinator(Coordinator):
             pause=self._stopping.wait,
         )
         self.claims: ClaimAuthority = self._redis_claims
+        self.leases: LeaseAuthority = RedisLeases(site.store)
 
     def _make_what_catches_up(self, resync_timeout_seconds: float) -> None:
         site = self._site

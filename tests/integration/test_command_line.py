@@ -15,7 +15,7 @@ from eventy_sync import FileEventQueue
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
 COMMANDS = ["demo", "publish", "tail", "worker", "info", "events", "results", "claims", "verify", "repair", "gc"]
-COMMANDS += ["health", "workers", "resync", "forget-root"]
+COMMANDS += ["groups", "dead", "requeue", "pause", "resume", "health", "workers", "resync", "forget-root"]
 
 
 @pytest.fixture

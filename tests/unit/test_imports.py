@@ -14,12 +14,14 @@ if sys.version_info >= (3, 11):  # on 3.10 filelock brings it along
     NOT_NEEDED += " asyncio"
 NAMES = [
     "AbstractFileEventQueue",
+    "Backoff",
     "Claim",
     "ClaimLostError",
     "ClaimNotFoundError",
     "Codec",
     "CoordinationError",
     "CorruptRecordError",
+    "DeadLetter",
     "EventExpiredError",
     "EventNotFoundError",
     "EventQueue",
@@ -27,6 +29,8 @@ NAMES = [
     "EventyError",
     "FileEventQueue",
     "FileQueueManager",
+    "GroupInfo",
+    "GroupNotFoundError",
     "InvalidArgumentError",
     "InvalidPayloadError",
     "JsonSerializer",

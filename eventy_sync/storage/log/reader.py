@@ -23,6 +23,8 @@ from eventy_sync.storage.log.record import MAX_RECORD_BYTES, BadRecordError, Sto
 from eventy_sync.storage.log.segment import Segment, read_end, records
 
 CHUNK_BYTES = 262_144
+SMALLEST_CHUNK_BYTES = 4096
+FIRST_RECORD_BYTES = 300
 
 Item = Union[StoredRecord, CorruptRecordError]
 
@@ -39,6 +41,8 @@ class LogReader:
         self._last_read = 0
         self._sealed = False
         self._ready: list[Item] = []  # parsed already, but more than the caller wanted
+        self._chunk_bytes = CHUNK_BYTES
+        self._record_bytes = FIRST_RECORD_BYTES  # on average, a guess
 
     def read(self, limit: int) -> list[Item]:
         """Return up to `limit` records and damages that come next; [] when there is nothing new.  Never waits.
@@ -52,6 +56,33 @@ class LogReader:
         items, self._ready = self._ready[:limit], self._ready[limit:]
         self.next_id = items[-1].last_id + 1 if self._ready else self._expected
         return items
+
+    def read_range(self, first_id: int, last_id: int) -> list[Item]:
+        """Return what there is of these events, wherever the place was; damages may reach beyond them.
+
+        Reads little more than that, which others may be reading on from.  Raises as `read` does.
+        """
+        self._go_to(first_id)
+        wanted_bytes = (last_id - first_id + 2) * self._record_bytes * 5 // 4
+        self._chunk_bytes = min(max(wanted_bytes, SMALLEST_CHUNK_BYTES), CHUNK_BYTES)
+        items: list[Item] = []
+        with storage_errors("read", self._directory):
+            while self.next_id <= last_id:
+                read = self.read(last_id + 1 - self.next_id)
+                if not read:
+                    break
+                items += read
+        if items and items[-1].last_id > last_id:  # a damage, or the next one's segment
+            items = [each for each in items if _first_id(each) <= last_id]
+        return items
+
+    def _go_to(self, event_id: int) -> None:
+        if self.next_id < event_id < self._expected:
+            self._ready = [each for each in self._ready if each.last_id >= event_id]
+        elif event_id != self.next_id:
+            self.close()
+            self._expected, self._last_read = event_id, 0
+        self.next_id = event_id
 
     def close(self) -> None:
         """Give the descriptor back.  May be called twice."""
@@ -107,7 +138,7 @@ class LogReader:
 
     def _read_chunk(self, segment: Segment) -> bytes:
         """Return what follows the present place, with at least one complete line if there is one."""
-        size = CHUNK_BYTES
+        size = self._chunk_bytes
         while True:
             data = os.pread(segment.fd, size, self._position)
             if len(data) < size or b"\n" in data or size > MAX_RECORD_BYTES:
@@ -121,7 +152,9 @@ class LogReader:
             if len(data) > MAX_RECORD_BYTES:
                 self._step_over(segment, "the line is longer than any record")
             return
-        for line in data[:complete].split(b"\n"):
+        found = data[:complete].split(b"\n")
+        self._record_bytes = complete // len(found) + 1
+        for line in found:
             try:
                 record = parse(line)
             except BadRecordError as exc:
@@ -180,3 +213,7 @@ class LogReader:
             self._expected = newer  # what we read from there on was taken back
         self._enter(newer)
         return True
+
+
+def _first_id(item: Item) -> int:
+    return item.id if isinstance(item, StoredRecord) else item.first_id

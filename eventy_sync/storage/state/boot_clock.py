@@ -37,3 +37,20 @@ _boot_id = _read_boot_id()
 def read_clocks() -> Now:
     """Return the time by both clocks."""
     return Now(time.time_ns() // 1000, _boot_id, time.clock_gettime(_CLOCK))
+
+
+def live_term(table: str) -> str:
+    """Return the SQL that tells whether a row's time is not over; `live_parameters` go with it.
+
+    The table has boot_id, created_boot, expires_boot and expires_at.  After a reboot the boot clock says nothing, so
+    the wall clock decides.
+    """
+    return (
+        f"(CASE WHEN {table}.boot_id = ? AND {table}.created_boot <= ? THEN {table}.expires_boot > ? "
+        f"ELSE {table}.expires_at > ? END)"
+    )
+
+
+def live_parameters(now: Now) -> tuple[str, float, float, int]:
+    """Return the parameters of `live_term`."""
+    return now.boot_id, now.boot_seconds, now.boot_seconds, now.wall

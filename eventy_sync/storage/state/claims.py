@@ -19,7 +19,7 @@ import msgspec
 from eventy_sync.errors import ClaimNotFoundError, InvalidArgumentError
 from eventy_sync.models import Claim, Page
 from eventy_sync.paging import check_limit, check_time, decode_page_id
-from eventy_sync.storage.state.boot_clock import Now, read_clocks
+from eventy_sync.storage.state.boot_clock import Now, live_parameters, live_term, read_clocks
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import Where, from_microseconds, page_of, to_microseconds, uuid_bytes
 
@@ -30,11 +30,7 @@ MAX_TTL_SECONDS = 10 * 365 * 86_400.0
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _COLUMNS = "id, worker_id, token, data, created_at, expires_at"
 _KIND = "claims"
-# After a reboot the boot clock says nothing, so the wall clock decides.
-_LIVE = (
-    "(CASE WHEN claims.boot_id = ? AND claims.created_boot <= ? THEN claims.expires_boot > ? "
-    "ELSE claims.expires_at > ? END)"
-)
+_LIVE = live_term("claims")
 
 _GRANT = f"""
     INSERT INTO claims (id, worker_id, token, data, created_at, expires_at, boot_id, created_boot, expires_boot)
@@ -93,7 +89,7 @@ class ClaimTable:
             now = self._clocks()
             expires_at = now.wall + int(ttl_seconds * 1_000_000)
             boot = (now.boot_id, now.boot_seconds, now.boot_seconds + ttl_seconds)
-            row = (claim_id, worker_id.bytes, data, now.wall, expires_at, *boot, *_live(now))
+            row = (claim_id, worker_id.bytes, data, now.wall, expires_at, *boot, *live_parameters(now))
             if not database.execute(_GRANT, row).rowcount:
                 return None
             database.execute("UPDATE counters SET value = value + 1 WHERE name = 'token'")
@@ -104,7 +100,7 @@ class ClaimTable:
     def is_held(self, claim_id: str) -> bool:
         """Return whether somebody holds it; raises InvalidArgumentError for what is no claim id."""
         statement = f"SELECT 1 FROM claims WHERE id = ? AND {_LIVE}"
-        return bool(self._connection.rows(statement, (check_claim_id(claim_id), *_live(self._clocks()))))
+        return bool(self._connection.rows(statement, (check_claim_id(claim_id), *live_parameters(self._clocks()))))
 
     def renumber(self, claim: Claim, token: int) -> Claim:
         """Let a claim that was just granted have a later token, which was given out elsewhere; return it so."""
@@ -131,12 +127,12 @@ class ClaimTable:
                     claim_id,
                     worker_id.bytes,
                     token,
-                    *_live(now),
+                    *live_parameters(now),
                 ),
             )
             found = database.execute(
                 f"SELECT {_COLUMNS} FROM claims WHERE id = ? AND worker_id = ? AND token = ? AND {_LIVE}",
-                (claim_id, worker_id.bytes, token, *_live(now)),
+                (claim_id, worker_id.bytes, token, *live_parameters(now)),
             ).fetchone()
         return None if found is None else _from_row(found)
 
@@ -144,7 +140,7 @@ class ClaimTable:
         """Free the claim if it is held under this token."""
         check_claim_id(claim_id)
         with self._connection.transaction() as database:
-            owner = (claim_id, worker_id.bytes, token, *_live(self._clocks()))
+            owner = (claim_id, worker_id.bytes, token, *live_parameters(self._clocks()))
             statement = f"DELETE FROM claims WHERE id = ? AND worker_id = ? AND token = ? AND {_LIVE}"
             return database.execute(statement, owner).rowcount > 0
 
@@ -158,7 +154,7 @@ class ClaimTable:
     def batch_get(self, claim_ids: Sequence[str]) -> list[Claim | None]:
         """Return claims in the order of their ids, None for what nobody holds."""
         statement = f"SELECT {_COLUMNS} FROM claims WHERE id = ? AND {_LIVE}"
-        live = _live(self._clocks())
+        live = live_parameters(self._clocks())
         found = [self._connection.rows(statement, (check_claim_id(each), *live)) for each in claim_ids]
         return [_from_row(rows[0]) if rows else None for rows in found]
 
@@ -167,7 +163,7 @@ class ClaimTable:
         now = self._clocks()
         left = "CASE WHEN boot_id = ? AND created_boot <= ? THEN expires_boot - ? ELSE (expires_at - ?) / 1e6 END"
         statement = f"SELECT {_COLUMNS}, {left} FROM claims WHERE {_LIVE} ORDER BY id"
-        rows = self._connection.rows(statement, (*_live(now), *_live(now)))
+        rows = self._connection.rows(statement, (*live_parameters(now), *live_parameters(now)))
         return [(_from_row(row[:-1]), row[-1]) for row in rows]
 
     def search(
@@ -203,7 +199,7 @@ class ClaimTable:
     def delete_expired(self) -> int:
         """Forget claims whose time is over, and return how many; they are free without this, too."""
         with self._connection.transaction() as database:
-            return database.execute(f"DELETE FROM claims WHERE NOT {_LIVE}", _live(self._clocks())).rowcount
+            return database.execute(f"DELETE FROM claims WHERE NOT {_LIVE}", live_parameters(self._clocks())).rowcount
 
     def clear(self) -> None:
         """Forget every claim, whoever holds it; tokens go on growing."""
@@ -212,7 +208,7 @@ class ClaimTable:
 
     def _where(self, worker_id: UUID | None, earliest: datetime | None, latest: datetime | None) -> Where:
         where = Where()
-        where.add(_LIVE, *_live(self._clocks()))
+        where.add(_LIVE, *live_parameters(self._clocks()))
         if worker_id is not None:
             where.add("worker_id = ?", uuid_bytes(worker_id, "worker_id__eq"))
         if earliest is not None and check_time(earliest):
@@ -220,11 +216,6 @@ class ClaimTable:
         if latest is not None and check_time(latest):
             where.add("created_at <= ?", to_microseconds(latest))
         return where
-
-
-def _live(now: Now) -> tuple[str, float, float, int]:
-    """Return the parameters of `_LIVE`."""
-    return now.boot_id, now.boot_seconds, now.boot_seconds, now.wall
 
 
 def encode_data(data: Any) -> str:

@@ -17,10 +17,13 @@ R = TypeVar("R")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
+LATEST_MICROSECONDS = 253_402_300_799_999_999
+"""The end of the year 9999."""
+
 # What a column may hold that another root tells of: SQLite keeps it, and it can be read back.
 Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Microseconds = Annotated[int, Meta(ge=0, le=253_402_300_799_999_999)]  # to the end of the year 9999
+Microseconds = Annotated[int, Meta(ge=0, le=LATEST_MICROSECONDS)]
 
 
 def to_microseconds(at: datetime) -> int:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from eventy_sync.storage.state.connection import Connection
 
-RESULTS, SUBSCRIBED, UNSUBSCRIBED = "results", "subscribed", "unsubscribed"
+RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED = "results", "runs", "subscribed", "unsubscribed"
 
 
 class Change(NamedTuple):

@@ -3,7 +3,9 @@
 Ids of results and subscriptions are time-ordered, so rows are appended; times are microseconds since
 1970, UTC.  `counters` holds what must not be counted or guessed: how many results there are, the last
 fencing token, and a number that grows with every change to the subscriptions.  `remembered` holds what a
-root that is coordinated with others must still know when it cannot ask.
+root that is coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row
+each, see `result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished`
+only where several roots have to agree.
 """
 
 _FIRST = (
@@ -33,8 +35,47 @@ _SEVERAL_ROOTS = (
     )""",
     "CREATE TABLE removed_subscriptions (id BLOB PRIMARY KEY) WITHOUT ROWID",
 )
+_RUNS = (
+    # with rowids: a row is as wide as its run is long, and a tree without them would have such rows for branches
+    """CREATE TABLE result_runs (
+        base_id BLOB NOT NULL UNIQUE, first_event_id INTEGER NOT NULL, count INTEGER NOT NULL, worker_id BLOB NOT NULL,
+        group_name TEXT, subscription_id BLOB, attempt INTEGER NOT NULL, token INTEGER, created_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL, stale INTEGER NOT NULL, times BLOB NOT NULL
+    )""",
+    "CREATE INDEX result_runs_by_event ON result_runs (first_event_id)",
+    "CREATE INDEX result_runs_by_worker ON result_runs (worker_id, base_id)",
+    "CREATE INDEX result_runs_by_group ON result_runs (group_name, base_id)",
+    "CREATE INDEX results_by_group ON results (group_name) WHERE group_name IS NOT NULL",
+    "CREATE INDEX results_failed ON results (id) WHERE success = 0",
+)
 
-STEPS = (_FIRST, _SEVERAL_ROOTS)
+_GROUPS = (
+    """CREATE TABLE groups (
+        name TEXT PRIMARY KEY, from_index INTEGER NOT NULL, next_id INTEGER NOT NULL, token INTEGER NOT NULL,
+        paused INTEGER NOT NULL, created_at INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE leases (
+        group_name TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, attempt INTEGER NOT NULL,
+        token INTEGER NOT NULL, worker_id BLOB NOT NULL, begun_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+        boot_id TEXT NOT NULL, created_boot REAL NOT NULL, expires_boot REAL NOT NULL,
+        PRIMARY KEY (group_name, first_id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE waiting (
+        group_name TEXT NOT NULL, event_id INTEGER NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL,
+        begun_at INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX waiting_by_time ON waiting (group_name, due_at)",
+    """CREATE TABLE dead_letters (
+        group_name TEXT NOT NULL, event_id INTEGER NOT NULL, attempts INTEGER NOT NULL, details TEXT NOT NULL,
+        worker_id BLOB NOT NULL, begun_at INTEGER NOT NULL, died_at INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE finished (
+        group_name TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
+        PRIMARY KEY (group_name, first_id)
+    ) WITHOUT ROWID""",
+)
+
+STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS)
 """What each version adds to the one before."""
 
 VERSION = len(STEPS)

@@ -10,12 +10,25 @@ import msgspec
 
 from eventy_sync.storage.state.claims import ClaimTable
 from eventy_sync.storage.state.connection import Connection
-from eventy_sync.storage.state.outbox import RESULTS, SUBSCRIBED, UNSUBSCRIBED, Outbox
+from eventy_sync.storage.state.groups import GroupTable
+from eventy_sync.storage.state.leases import LeaseTable
+from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED, Outbox
 from eventy_sync.storage.state.remembered import RememberedTable
-from eventy_sync.storage.state.results import ResultTable, apply_results
+from eventy_sync.storage.state.result_rows import apply_results, apply_runs
+from eventy_sync.storage.state.results import ResultTable
 from eventy_sync.storage.state.subscriptions import SubscriptionTable, apply_subscription
 
 logger = logging.getLogger(__name__)
+
+_FORGOTTEN_AT_RESET = (
+    "results",
+    "result_runs",
+    "subscriptions",
+    "leases",
+    "waiting",
+    "dead_letters",
+    "finished",
+)
 
 
 class StateStore:
@@ -30,6 +43,8 @@ class StateStore:
         self.outbox = Outbox(self._connection, is_open=tells_others)
         self.results = ResultTable(self._connection, self.outbox)
         self.claims = ClaimTable(self._connection)
+        self.leases = LeaseTable(self._connection, self.outbox, self.results.stored)
+        self.groups = GroupTable(self._connection)
         self.subscriptions = SubscriptionTable(self._connection, self.outbox)
         self.remembered = RememberedTable(self._connection)
         self.before_fork = self._connection.before_fork
@@ -51,17 +66,21 @@ class StateStore:
                 try:
                     if kind == RESULTS:
                         apply_results(database, body)
+                    elif kind == RUNS:
+                        apply_runs(database, body)
                     elif kind in (SUBSCRIBED, UNSUBSCRIBED):
                         apply_subscription(database, kind, body)
                 except (msgspec.MsgspecError, ValueError) as exc:
                     logger.warning("a change of another root passed over: kind=%.20r error=%.100s", kind, exc)
             database.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?)", remember.items())
+        self.results.stored.ring()
 
-    def clear(self) -> None:
-        """Forget results and subscriptions."""
+    def clear(self, next_id: int) -> None:
+        """Forget results and subscriptions, and what groups have not finished: they go on from the event `next_id`."""
         with self._connection.transaction() as database:
-            for table in ("results", "subscriptions"):
+            for table in _FORGOTTEN_AT_RESET:
                 database.execute(f"DELETE FROM {table}")
+            database.execute("UPDATE groups SET next_id = ?", (next_id,))
             database.execute("UPDATE counters SET value = 0 WHERE name = 'results'")
             database.execute("UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'")
 

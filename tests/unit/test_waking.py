@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from eventy_sync.delivery.waking import Bell, Hint
+from eventy_sync.waking import Bell, Hint
 
 
 def test_a_hint_waits_for_the_one_who_waits() -> None:

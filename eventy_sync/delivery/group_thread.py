@@ -1,0 +1,292 @@
+"""A group's thread: takes leases, runs the handler on their events, and settles what came of them.
+
+The thread itself only ever waits inside the handler, for more events, and for the state of the group.  While it
+is inside the handler another one, the `LeaseKeeper`, may settle what is finished and give back what was not begun.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from eventy_sync.delivery.delivery_thread import Handler
+from eventy_sync.delivery.failures import describe, printable
+from eventy_sync.delivery.group_options import GroupOptions
+from eventy_sync.delivery.leases import LeaseAuthority
+from eventy_sync.delivery.log_watcher import LogWatcher
+from eventy_sync.delivery.outcomes import Outcomes
+from eventy_sync.delivery.stoppable_thread import StoppableThread
+from eventy_sync.errors import (
+    CoordinationError,
+    CorruptRecordError,
+    InvalidPayloadError,
+    QueueClosedError,
+    StorageError,
+)
+from eventy_sync.models import QueueEvent
+from eventy_sync.signals import RetryEvent, SkipEvent
+from eventy_sync.storage.log import EventLog, StoredRecord
+from eventy_sync.storage.state import Lease, Taken, Want
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 100
+BATCH_SECONDS = 0.05
+"""A batch holds as many events as are handled in this time, as far as can be told; and so long a result waits."""
+
+SLOW_SECONDS = 0.1
+"""A handler that takes longer lets others have what is behind its event."""
+
+IDLE_SECONDS = 1.0
+ERROR_PAUSE_SECONDS = 1.0
+_AVERAGE_SHARE = 0.3
+
+_Item = tuple[Lease, "StoredRecord | CorruptRecordError"]
+
+
+@dataclass(frozen=True, eq=False)
+class Membership:
+    """How this process takes part in a group, and what it needs for that."""
+
+    options: GroupOptions
+    subscription_id: UUID
+    worker_id: UUID
+    handler: Handler
+    log: EventLog
+    watcher: LogWatcher
+    decode: Callable[[StoredRecord], QueueEvent[Any]]
+    leases: LeaseAuthority
+    on_progress: Callable[[], None]
+
+
+class GroupThread(StoppableThread):
+    """One thread of a group's subscriber; `renew` and `relieve` are for the keeper."""
+
+    def __init__(self, name: str, membership: Membership, on_end: Callable[[], None]) -> None:
+        super().__init__(name, self._run)
+        # fixed after construction
+        self._options, self._worker_id, self._leases = membership.options, membership.worker_id, membership.leases
+        self._handler, self._decode, self._on_end = membership.handler, membership.decode, on_end
+        self._log, self._watcher, self._on_progress = membership.log, membership.watcher, membership.on_progress
+        # this thread only
+        self._reader = membership.log.reader(1)
+        self._event_seconds: float | None = None  # that an event takes, on average
+        self._lock = threading.Lock()
+        # guarded by _lock
+        self._outcomes = Outcomes(self._options.name, self._worker_id, membership.subscription_id)
+        self._in_hand: deque[_Item] = deque()
+        self._running: tuple[Lease, float] | None = None  # and since when, monotonic
+        # written by this thread, read by others
+        self.lost_events = 0
+        self.corrupt_records = 0
+
+    # -- this thread -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self.stopping.is_set():
+                self._take_turn()
+        finally:
+            self._give_all_back()
+            self._reader.close()
+            self._on_end()
+
+    def _take_turn(self) -> None:
+        """Settle, take leases and work on them, or wait."""
+        try:
+            tail = self._log.tail()
+            taken = self._exchange(Want(self._limit(), tail, self._options.lease_seconds, self._options.max_attempts))
+            self._read(taken.leases)
+        except (StorageError, CoordinationError) as exc:
+            logger.error("group cannot go on, trying again: group=%s error=%s", self._options.name, exc)
+            self.stopping.wait(ERROR_PAUSE_SECONDS)
+            return
+        except QueueClosedError:  # the deadline of close() has passed while a handler was running
+            self.stopping.set()
+            return
+        if taken.leases:
+            self._work()
+        else:
+            self._on_progress()
+            seconds = IDLE_SECONDS if taken.wait_seconds is None else min(IDLE_SECONDS, taken.wait_seconds)
+            self._watcher.wait_beyond(tail, max(seconds, 0.001), self.stopping.is_set)
+
+    def _limit(self) -> int:
+        if self._options.max_attempts == 1 or self._event_seconds is None:
+            return 1  # with one attempt only, none may be charged to an event that was not begun
+        return max(1, min(MAX_BATCH, int(BATCH_SECONDS / max(self._event_seconds, 1e-6))))
+
+    def _exchange(self, want: Want | None) -> Taken:
+        with self._lock:
+            return self._exchange_locked(want)
+
+    def _exchange_locked(self, want: Want | None) -> Taken:
+        settlement = self._outcomes.take()
+        try:
+            return self._leases.exchange(self._options.name, self._worker_id, settlement, want)
+        except BaseException:
+            self._outcomes.put_back(settlement)
+            raise
+
+    def _read(self, leases: list[Lease]) -> None:
+        """Read the events of these leases; what cannot be read for now is given back."""
+        for position, lease in enumerate(leases):
+            try:
+                items = self._reader.read_range(lease.first_id, lease.last_id)
+            except StorageError:
+                for unread in leases[position:]:
+                    self._give_back(unread, unread.first_id)
+                raise
+            self._in_hand.extend((lease, item) for item in items)
+            expected = items[-1].last_id + 1 if items else lease.first_id
+            if expected <= lease.last_id:
+                self._give_back(lease, expected)
+
+    def _give_back(self, lease: Lease, first_id: int) -> None:
+        with self._lock:
+            self._outcomes.give_back(lease, first_id, lease.last_id)
+
+    def _work(self) -> None:
+        """Handle what is in hand until a settlement is due."""
+        started, handled = time.monotonic(), 0
+        while (item := self._next()) is not None:
+            self._handle(*item)
+            handled += 1
+            now = time.monotonic()
+            if now - started >= BATCH_SECONDS:
+                self._measure(now - started, handled)
+                self._exchange_quietly()
+                started, handled = now, 0
+        if handled:
+            self._measure(time.monotonic() - started, handled)
+
+    def _next(self) -> _Item | None:
+        with self._lock:
+            if not self._in_hand or self.stopping.is_set():
+                return None
+            item = self._in_hand.popleft()
+            self._running = item[0], time.monotonic()
+            return item
+
+    def _measure(self, seconds: float, handled: int) -> None:
+        average, each = self._event_seconds, seconds / handled
+        self._event_seconds = each if average is None else average + (each - average) * _AVERAGE_SHARE
+
+    def _exchange_quietly(self) -> None:
+        try:
+            self._exchange(None)
+        except (StorageError, CoordinationError, QueueClosedError) as exc:
+            logger.warning("not settled yet: group=%s error=%s", self._options.name, exc)
+
+    def _give_all_back(self) -> None:
+        with self._lock:
+            self._return_the_rest_locked()
+        try:
+            self._exchange(None)
+        except (StorageError, CoordinationError, QueueClosedError) as exc:
+            logger.error(
+                "not settled, the events in hand will be handled again: group=%s error=%s", self._options.name, exc
+            )
+
+    # -- one event -------------------------------------------------------------------------------------------
+
+    def _handle(self, lease: Lease, item: StoredRecord | CorruptRecordError) -> None:
+        if isinstance(item, CorruptRecordError):
+            self._pass_over(lease, item)
+            return
+        try:
+            event = self._decode(item)
+        except InvalidPayloadError as exc:
+            self._conclude(lease, item.id, exc, time.monotonic())
+            return
+        started = time.monotonic()
+        try:
+            details = self._handler(event)
+        except (Exception, SystemExit) as exc:  # sys.exit() in a handler must not end delivery unseen
+            self._conclude(lease, event.id, exc, started)
+        else:
+            duration, ended_at = int((time.monotonic() - started) * 1e6), time.time_ns() // 1000
+            with self._lock:
+                self._running = None
+                if isinstance(details, str):
+                    self._outcomes.finish(lease, event.id, event.id)
+                    self._outcomes.tell(lease, event.id, True, printable(details), ended_at, duration)
+                else:
+                    self._outcomes.succeed(lease, event.id, ended_at, duration)
+
+    def _conclude(self, lease: Lease, event_id: int, exc: BaseException, started: float) -> None:
+        """Decide what becomes of an event whose handler raised."""
+        duration, ended_at = int((time.monotonic() - started) * 1e6), time.time_ns() // 1000
+        with self._lock:
+            self._running = None
+            if isinstance(exc, SkipEvent):
+                self._outcomes.finish(lease, event_id, event_id)
+                return
+            if isinstance(exc, RetryEvent):
+                self._outcomes.try_again(lease, event_id, exc.delay_seconds, counts=False)
+                return
+            details = describe(exc)
+            self._outcomes.tell(lease, event_id, False, details, ended_at, duration)
+            if lease.attempt >= self._options.max_attempts:
+                self._outcomes.die(lease, event_id, details)
+            else:
+                delay_seconds = self._options.backoff.delay_seconds(lease.attempt)
+                self._outcomes.try_again(lease, event_id, delay_seconds, counts=True)
+        logger.warning(
+            "handler failed: group=%s event=%d attempt=%d of %d error=%s",
+            self._options.name,
+            event_id,
+            lease.attempt,
+            self._options.max_attempts,
+            type(exc).__qualname__,
+        )
+
+    def _pass_over(self, lease: Lease, damage: CorruptRecordError) -> None:
+        first_id, last_id = max(damage.first_id, lease.first_id), min(damage.last_id, lease.last_id)
+        logger.error("events lost, the group goes on behind them: group=%s %s", self._options.name, damage)
+        self.corrupt_records += 1
+        self.lost_events += last_id - first_id + 1
+        with self._lock:
+            self._running = None
+            self._outcomes.finish(lease, first_id, last_id)
+            self._outcomes.tell(lease, first_id, False, str(damage), time.time_ns() // 1000, 0)
+
+    # -- the keeper's thread ---------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        """Let the leases in hand last their whole term from now."""
+        with self._lock:
+            tokens = {lease.token for lease, _ in self._in_hand}
+            running = self._running
+        if running is not None:
+            tokens.add(running[0].token)
+        if not tokens:
+            return
+        held = self._leases.renew(self._options.name, self._worker_id, sorted(tokens), self._options.lease_seconds)
+        if running is not None and running[0].token not in held and self._running is running:
+            logger.warning("lease lost while its handler runs: group=%s", self._options.name)
+
+    def relieve(self) -> None:
+        """If the handler is slow, settle what came before its event, and let others have what comes behind."""
+        running = self._running
+        if running is None or time.monotonic() - running[1] < SLOW_SECONDS:
+            return
+        with self._lock:
+            if self._running is running:
+                self._return_the_rest_locked()
+                settlement = self._outcomes.take()
+                self._outcomes.put_back(settlement)
+                if settlement:
+                    self._exchange_locked(None)
+
+    def _return_the_rest_locked(self) -> None:
+        while self._in_hand:
+            lease, item = self._in_hand.pop()
+            first_id = max(item.id if isinstance(item, StoredRecord) else item.first_id, lease.first_id)
+            self._outcomes.give_back(lease, first_id, min(item.last_id, lease.last_id))

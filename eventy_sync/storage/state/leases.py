@@ -1,0 +1,262 @@
+"""Leases: which worker of a group has which events, as one root's state store knows it.
+
+Every method is one transaction: a worker that dies between two of them leaves leases that run out, nothing else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import msgspec
+
+from eventy_sync.identifiers import new_id
+from eventy_sync.models import EventResult
+from eventy_sync.storage.state.boot_clock import Now, live_parameters, live_term, read_clocks
+from eventy_sync.storage.state.connection import Connection
+from eventy_sync.storage.state.filters import from_microseconds
+from eventy_sync.storage.state.group_records import Lease, Settlement, Taken, Want
+from eventy_sync.storage.state.outbox import Outbox
+from eventy_sync.storage.state.ranges import Range, without
+from eventy_sync.storage.state.result_rows import insert_results
+from eventy_sync.waking import Bell
+
+RAN_OUT = "the worker died or let its lease run out before it could say what came of it"
+
+_LIVE = live_term("leases")
+_LEASE = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_WAIT = "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?)"
+_DIE = "INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?)"
+_Row = tuple[int, int, int, int, int]  # first_id, last_id, attempt, token, begun_at
+
+
+class LeaseTable:
+    """Thread safe, exclusive among processes.  All methods raise StorageError when SQLite refuses."""
+
+    def __init__(
+        self, connection: Connection, outbox: Outbox, stored: Bell, clocks: Callable[[], Now] = read_clocks
+    ) -> None:
+        self._connection, self._outbox, self._stored, self._clocks = connection, outbox, stored, clocks
+
+    def begin(self, group: str, from_index: int) -> None:
+        """Make the group, with its place before this event; a known group keeps its own."""
+        known = self._connection.rows("SELECT 1 FROM groups WHERE name = ?", (group,))
+        if not known:
+            with self._connection.transaction() as database:
+                row = (group, from_index, from_index, 0, 0, self._clocks().wall)
+                database.execute("INSERT OR IGNORE INTO groups VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def exchange(self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None) -> Taken:
+        """Take what came of leases, and give others; see `LeaseAuthority.exchange`."""
+        if not settlement and (want is None or not self._has_work(group, want.tail)):
+            return Taken([], self._wait_seconds(group))
+        with self._connection.transaction() as database:
+            turn = _Turn(database, self._outbox, group, worker_id, self._clocks())
+            if settlement:
+                turn.settle(settlement)
+            leases = turn.take(want) if want is not None else []
+        if settlement:
+            self._stored.ring()
+        return Taken(leases, None if leases else self._wait_seconds(group))
+
+    def _has_work(self, group: str, tail: int) -> bool:
+        """Look without the write lock: most looks of an idle worker find nothing."""
+        now = self._clocks()
+        statement = (
+            "SELECT NOT paused AND (next_id <= ? "
+            "OR EXISTS (SELECT 1 FROM waiting WHERE group_name = name AND due_at <= ?) "
+            f"OR EXISTS (SELECT 1 FROM leases WHERE group_name = name AND NOT {_LIVE})) FROM groups WHERE name = ?"
+        )
+        rows = self._connection.rows(statement, (tail, now.wall, *live_parameters(now), group))
+        return bool(rows and rows[0][0])
+
+    def _wait_seconds(self, group: str) -> float | None:
+        """Return the seconds until an event is due or a lease runs out; None if none is to be waited for."""
+        now = self._clocks()
+        statement = (
+            "SELECT MIN(seconds) FROM (SELECT (MIN(due_at) - ?) / 1e6 AS seconds FROM waiting WHERE group_name = ? "
+            "UNION ALL SELECT MIN(CASE WHEN boot_id = ? THEN expires_boot - ? ELSE (expires_at - ?) / 1e6 END) "
+            "FROM leases WHERE group_name = ?)"
+        )
+        found = self._connection.rows(statement, (now.wall, group, now.boot_id, now.boot_seconds, now.wall, group))
+        seconds = found[0][0]
+        return None if seconds is None else max(0.0, seconds)
+
+    def renew(self, group: str, worker_id: UUID, tokens: Sequence[int], lease_seconds: float) -> set[int]:
+        """Let these leases last so long from now; return the tokens of those that are held still."""
+        now = self._clocks()
+        times = (now.wall + int(lease_seconds * 1e6), now.boot_id, now.boot_seconds, now.boot_seconds + lease_seconds)
+        held = set()
+        with self._connection.transaction() as database:
+            for token in tokens:
+                renewed = database.execute(
+                    "UPDATE leases SET expires_at = ?, boot_id = ?, created_boot = ?, expires_boot = ? "
+                    "WHERE group_name = ? AND worker_id = ? AND token = ?",
+                    (*times, group, worker_id.bytes, token),
+                )
+                if renewed.rowcount:
+                    held.add(token)
+        return held
+
+
+class _Turn:
+    """One worker's turn at one group, inside a transaction."""
+
+    def __init__(self, database: sqlite3.Connection, outbox: Outbox, group: str, worker_id: UUID, now: Now) -> None:
+        self._database, self._outbox = database, outbox
+        self._group, self._worker_id, self._now = group, worker_id, now
+
+    # -- settling --------------------------------------------------------------------------------------------
+
+    def settle(self, settlement: Settlement) -> None:
+        """Take what came of leases of this worker."""
+        held = self._held(settlement.tokens())
+        for token, rows in held.items():
+            begun_at = rows[0][4]
+            self._shrink(rows, settlement.ranges(token))
+            self._wait(
+                (each.event_id, each.attempts, self._now.wall + int(each.delay_seconds * 1e6), begun_at)
+                for each in settlement.retries
+                if each.token == token
+            )
+            for death in settlement.deaths:
+                if death.token == token:
+                    self._die(death.event_id, death.attempts, death.details, self._worker_id, begun_at)
+        self._give_back([each for each in settlement.returned if each.token in held])
+        results = [each if each.token in held else replace(each, stale=True) for each in settlement.results]
+        runs = [each if each.token in held else msgspec.structs.replace(each, stale=True) for each in settlement.runs]
+        insert_results(self._database, self._outbox, results, runs)
+
+    def _held(self, tokens: set[int]) -> dict[int, list[_Row]]:
+        statement = (
+            "SELECT first_id, last_id, attempt, token, begun_at FROM leases WHERE group_name = ? AND worker_id = ?"
+        )
+        held: dict[int, list[_Row]] = {}
+        for row in self._database.execute(statement, (self._group, self._worker_id.bytes)):
+            if row[3] in tokens:
+                held.setdefault(row[3], []).append(row)
+        return held
+
+    def _shrink(self, rows: Sequence[_Row], settled: Sequence[Range]) -> None:
+        """Take what is settled out of a lease, which then may have several rows."""
+        left = without([row[:2] for row in rows], settled)
+        for first_id, last_id, *_ in rows:
+            if (first_id, last_id) not in left:
+                kept = [each for each in left if first_id <= each[0] <= last_id]
+                self._replace_lease(first_id, kept)
+
+    def _replace_lease(self, first_id: int, kept: Sequence[Range]) -> None:
+        key = (self._group, first_id)
+        for first, last in kept:
+            if first != first_id:
+                self._database.execute(
+                    "INSERT INTO leases SELECT group_name, ?, ?, attempt, token, worker_id, begun_at, expires_at, "
+                    "boot_id, created_boot, expires_boot FROM leases WHERE group_name = ? AND first_id = ?",
+                    (first, last, *key),
+                )
+        if kept and kept[0][0] == first_id:
+            statement = "UPDATE leases SET last_id = ? WHERE group_name = ? AND first_id = ?"
+            self._database.execute(statement, (kept[0][1], *key))
+        else:
+            self._database.execute("DELETE FROM leases WHERE group_name = ? AND first_id = ?", key)
+
+    def _give_back(self, returned: Sequence[Lease]) -> None:
+        """Let others have what was not begun; the newest fresh events are fresh again."""
+        for lease in sorted(returned, reverse=True):
+            is_newest = self._database.execute(
+                "UPDATE groups SET next_id = ? WHERE name = ? AND next_id = ? AND ? = 1",
+                (lease.first_id, self._group, lease.last_id + 1, lease.attempt),
+            ).rowcount
+            if not is_newest:
+                ids = range(lease.first_id, lease.last_id + 1)
+                self._wait((event_id, lease.attempt - 1, self._now.wall, self._now.wall) for event_id in ids)
+
+    def _wait(self, rows: Iterable[tuple[int, int, int, int]]) -> None:
+        self._database.executemany(_WAIT, ((self._group, *row) for row in rows))
+
+    def _die(self, event_id: int, attempts: int, details: str, worker_id: UUID, begun_at: int) -> None:
+        row = (self._group, event_id, attempts, details, worker_id.bytes, begun_at, self._now.wall)
+        self._database.execute(_DIE, row)
+
+    # -- taking ----------------------------------------------------------------------------------------------
+
+    def take(self, want: Want) -> list[Lease]:
+        """Give leases: first what was tried before or given back and is due, then fresh events."""
+        rows = self._database.execute("SELECT next_id, token, paused FROM groups WHERE name = ?", (self._group,))
+        next_id, token, is_paused = rows.fetchone() or (0, 0, True)
+        if is_paused:
+            return []
+        self._take_back(want.max_attempts)
+        leases, begun = [], []
+        for first_id, last_id, attempt, begun_at in self._due(want):
+            token += 1
+            leases.append(Lease(first_id, last_id, attempt, token))
+            begun.append(begun_at)
+        room = want.limit - sum(each.last_id - each.first_id + 1 for each in leases)
+        if room > 0 and next_id <= want.tail:
+            token += 1
+            last_id = min(want.tail, next_id + room - 1)
+            leases.append(Lease(next_id, last_id, 1, token))
+            begun.append(self._now.wall)
+            next_id = last_id + 1
+        if leases:
+            self._lend(leases, begun, want.lease_seconds)
+            statement = "UPDATE groups SET next_id = ?, token = ? WHERE name = ?"
+            self._database.execute(statement, (next_id, token, self._group))
+        return leases
+
+    def _take_back(self, max_attempts: int) -> None:
+        """Let what ran out wait for another attempt, or die if that was the last."""
+        statement = (
+            "SELECT first_id, last_id, attempt, token, worker_id, begun_at FROM leases "
+            f"WHERE group_name = ? AND NOT {_LIVE}"
+        )
+        rows = self._database.execute(statement, (self._group, *live_parameters(self._now))).fetchall()
+        for first_id, last_id, attempt, token, worker, begun_at in rows:
+            self._database.execute("DELETE FROM leases WHERE group_name = ? AND first_id = ?", (self._group, first_id))
+            ids = range(first_id, last_id + 1)
+            if attempt >= max_attempts:
+                self._died_with(UUID(bytes=worker), ids, attempt, token, begun_at)
+            else:
+                self._wait((event_id, attempt, self._now.wall, begun_at) for event_id in ids)
+
+    def _died_with(self, worker_id: UUID, ids: Iterable[int], attempt: int, token: int, begun_at: int) -> None:
+        results = []
+        now = from_microseconds(self._now.wall)
+        for event_id in ids:
+            self._die(event_id, attempt, RAN_OUT, worker_id, begun_at)
+            result = EventResult(
+                new_id(now), event_id, worker_id, False, RAN_OUT, now, group=self._group, attempt=attempt, token=token
+            )
+            results.append(result)
+        insert_results(self._database, self._outbox, results, [])
+
+    def _due(self, want: Want) -> list[tuple[int, int, int, int]]:
+        """Take what is due from those that wait: first and last id, attempt, begun_at; never begun ones together."""
+        statement = (
+            "SELECT event_id, attempts, begun_at FROM waiting WHERE group_name = ? AND due_at <= ? AND event_id <= ? "
+            "ORDER BY event_id LIMIT ?"
+        )
+        rows = self._database.execute(statement, (self._group, self._now.wall, want.tail, want.limit)).fetchall()
+        forget = "DELETE FROM waiting WHERE group_name = ? AND event_id = ?"
+        self._database.executemany(forget, ((self._group, row[0]) for row in rows))
+        found: list[tuple[int, int, int, int]] = []
+        for event_id, attempts, begun_at in rows:
+            if found and attempts == 0 and found[-1][1] + 1 == event_id and found[-1][2] == 1:
+                found[-1] = (found[-1][0], event_id, 1, found[-1][3])
+            else:
+                found.append((event_id, event_id, attempts + 1, begun_at))
+        return found
+
+    def _lend(self, leases: Sequence[Lease], begun: Sequence[int], lease_seconds: float) -> None:
+        now = self._now
+        times = (now.wall + int(lease_seconds * 1e6), now.boot_id, now.boot_seconds, now.boot_seconds + lease_seconds)
+        self._database.executemany(
+            _LEASE,
+            (
+                (self._group, each.first_id, each.last_id, each.attempt, each.token, self._worker_id.bytes, at, *times)
+                for each, at in zip(leases, begun, strict=True)
+            ),
+        )
