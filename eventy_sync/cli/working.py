@@ -61,8 +61,9 @@ def check_target(ctx: click.Context, parameter: click.Parameter, target: str) ->
     "--burst",
     is_flag=True,
     show_envvar=True,
-    help="Handle what is there, and end when nothing is left to do.  A subscriber that is in no group and has no "
-    "from_index starts at the present: for it nothing is there.",
+    help="Handle what is there, and end when nothing is left to do; a group's events that wait for another attempt "
+    "are waited for.  A subscriber that is in no group and has no from_index starts at the present: for it nothing "
+    "is there.",
 )
 @click.option("--lifeline", type=int, hidden=True, allow_from_autoenv=False)
 @click.option("--under-bar", is_flag=True, hidden=True, allow_from_autoenv=False)

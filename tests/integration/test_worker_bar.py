@@ -137,6 +137,18 @@ def test_the_bar_counts_what_came_since_the_start(
     assert terminal.finish() == 0
 
 
+@pytest.mark.parametrize(("processes", "said"), [(1, "1 process"), (2, "2 processes")])
+def test_the_bar_tells_the_lag_of_groups(start_on_terminal: Start, tmp_path: Path, processes: int, said: str) -> None:
+    """What is with a worker counts, too, until it is handled."""
+    (tmp_path / "shop.py").write_text(MODULE.replace("from_index=1", 'from_index=1, group="billing"'))
+    publish(tmp_path, {"seconds": 1.5}, {})
+    terminal = start_on_terminal("worker", "shop:queue", "--processes", processes)
+    terminal.read_until(rf"handled \d \([\d,]+/s\) · failed 0 · lag [12] · {said}")
+    terminal.read_until(rf"handled 2 \([\d,]+/s\) · failed 0 · lag 0 · {said}")
+    terminal.press_ctrl_c()
+    assert terminal.finish() == 0
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_lines_take_the_place_of_the_bar(start_on_terminal: Start, tmp_path: Path, processes: int) -> None:
     """What handlers print and log stands in lines of its own, and of the bar nothing is left."""

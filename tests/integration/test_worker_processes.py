@@ -238,6 +238,18 @@ def test_a_burst_handles_what_another_root_has_published(
     assert done.stdout.count("handled") == 20 * processes
 
 
+def test_processes_share_a_group(run_cli: Run, root: Path) -> None:
+    """A burst of theirs ends when nothing is left to any of them; each event was handled once."""
+    (root.parent / "shop.py").write_text(MODULE.replace("from_index=1", 'from_index=1, group="billing"'))
+    for _ in range(20):
+        publish(root, seconds=0.02)
+    done = run_cli("worker", "shop:queue", "--burst", "--processes", 2)
+    assert done.returncode == 0
+    assert done.stdout.count("handled") == 20
+    with FileEventQueue(root, payload_type=dict) as queue:
+        assert queue.stats()["groups"]["billing"]["lag"] == 0
+
+
 def test_a_burst_goes_on_after_a_process_died(start_workers: Start, root: Path, wait_until: Wait) -> None:
     """Its replacement does what it left."""
     publish(root, seconds=1)
