@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 CLEAR_LINE = "\r\x1b[K"
 DRAW_SECONDS = 0.25
+_USUAL_COLUMNS = 80
 
 
 class Bar:
@@ -28,11 +29,17 @@ class Bar:
 
     def draw(self, text: str) -> None:
         """Show this in place of what was shown, cut off at the terminal's width."""
-        self._write(CLEAR_LINE + text[: os.get_terminal_size(self._fd).columns - 1])
+        self._write(CLEAR_LINE + text[: self._columns() - 1])
 
     def clear(self) -> None:
         """Leave an empty line."""
         self._write(CLEAR_LINE)
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._fd).columns or _USUAL_COLUMNS  # some terminals say nothing
+        except OSError:
+            return _USUAL_COLUMNS
 
     def _write(self, text: str) -> None:
         waiting = select.poll()

@@ -70,7 +70,7 @@ class Supervisor:
         self._tally = Tally(datetime.now(timezone.utc))
         self._drawn_at = 0.0
         self._is_first_alone = True
-        self._is_stopping = False
+        self._was_signalled = self._is_stopping = False
         self._has_failed = False
 
     def run(self) -> bool:
@@ -115,8 +115,9 @@ class Supervisor:
     # -- stopping ------------------------------------------------------------------------------------------------
 
     def _signalled(self) -> None:
-        if self._is_stopping:
+        if self._was_signalled:
             raise KeyboardInterrupt
+        self._was_signalled = True
         logger.info("stopping: handlers may finish; a second signal ends at once")
         self._stop()
 

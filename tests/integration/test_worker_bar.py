@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,10 +41,19 @@ def handle(event):
 CLEAR = "\r\x1b[K"
 
 
+def prepare(ignored: tuple[int, ...]) -> None:
+    """Make the standard input the terminal of this process, which is to ignore some signals."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Terminal:
     """A terminal that runs one command in its foreground, as a shell does."""
 
-    def __init__(self, directory: Path, *arguments: object, columns: int = 100, **env: str) -> None:
+    def __init__(
+        self, directory: Path, *arguments: object, columns: int = 100, ignored: tuple[int, ...] = (), **env: str
+    ) -> None:
         self._fd, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.process = subprocess.Popen(
@@ -53,7 +64,7 @@ class Terminal:
             cwd=directory,
             env=environment(**{"TERM": "xterm", **env}),
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: prepare(ignored),
         )
         os.close(theirs)
         self.text = ""
@@ -90,11 +101,17 @@ class Terminal:
         """What a person sees in the end: each line without what was cleared."""
         return [line.rpartition(CLEAR)[2] for line in self.text.split("\r\n")]
 
+    def hang_up(self) -> None:
+        """Take the terminal away."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def close(self) -> None:
-        """Hang up."""
+        """Kill the command and hang up."""
         self.process.kill()
         self.process.wait()
-        os.close(self._fd)
+        self.hang_up()
 
 
 Start = Callable[..., Terminal]
@@ -106,8 +123,8 @@ def start_on_terminal(tmp_path: Path) -> Iterator[Start]:
     (tmp_path / "shop.py").write_text(MODULE)
     terminals: list[Terminal] = []
 
-    def start(*arguments: object, columns: int = 100, **env: str) -> Terminal:
-        terminals.append(Terminal(tmp_path, *arguments, columns=columns, **env))
+    def start(*arguments: object, **options: Any) -> Terminal:
+        terminals.append(Terminal(tmp_path, *arguments, **options))
         return terminals[-1]
 
     yield start
@@ -189,12 +206,30 @@ def test_a_second_ctrl_c_leaves_an_empty_line(start_on_terminal: Start, tmp_path
     assert terminal.lines()[-2:] == ["interrupted", ""]
 
 
-def test_a_narrow_terminal_cuts_the_bar_off(start_on_terminal: Start) -> None:
-    """It never needs a second line, which could not be cleared."""
-    terminal = start_on_terminal("worker", "shop:queue", columns=20)
-    terminal.read_until(re.escape(CLEAR) + r"handled 0 \(0/s\) · f" + re.escape(CLEAR))
+@pytest.mark.parametrize(("columns", "shown"), [(20, r"handled 0 \(0/s\) · f"), (0, r"handled 0 .* · 1 process")])
+def test_the_bar_is_as_wide_as_the_terminal(start_on_terminal: Start, columns: int, shown: str) -> None:
+    """It never needs a second line, which could not be cleared; a terminal that does not say its width is usual."""
+    terminal = start_on_terminal("worker", "shop:queue", columns=columns)
+    terminal.read_until(re.escape(CLEAR) + shown + re.escape(CLEAR))
     terminal.press_ctrl_c()
     assert terminal.finish() == 0
+
+
+def test_a_terminal_that_is_gone_ends_no_process(
+    start_on_terminal: Start, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    """Where its hangup is ignored, as under nohup: they go on, and a signal lets handlers finish."""
+    (tmp_path / "shop.py").write_text(MODULE.replace('print("began")', 'open("began", "a").write("x")'))
+    terminal = start_on_terminal("worker", "shop:queue", "--processes", 2, ignored=(signal.SIGHUP,))
+    terminal.read_until(r"2 processes")
+    terminal.hang_up()
+    publish(tmp_path, {"seconds": 1})
+    wait_until((tmp_path / "began").exists)
+    wait_until(lambda: (tmp_path / "began").read_text() == "xx")
+    terminal.process.terminate()
+    terminal.process.wait(20)  # not well: what was still to be printed is lost
+    with FileEventQueue(tmp_path / "orders", payload_type=dict) as queue:
+        assert queue.count_results() == 2
 
 
 @pytest.mark.parametrize(("options", "env"), [(["--verbose"], {}), ([], {"TERM": "dumb"})])
