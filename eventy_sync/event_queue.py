@@ -334,10 +334,15 @@ class EventQueue(GroupWork, Generic[T]):
     # -- running and looking after it ------------------------------------------------------------------------
 
     @abstractmethod
-    def run(self) -> None:
+    def run(self, *, threads: int | None = None, burst: bool = False) -> None:
         """Deliver until SIGINT or SIGTERM: the first lets handlers finish, a second ends at once.
 
-        Opens the queue if need be.  For the main thread, which alone receives signals.
+        Opens the queue if need be.  For the main thread, which alone receives signals.  `threads`, 1 to 1000, is
+        the concurrency of groups whose subscription does not say.  In a `burst` it returns when all that is in the
+        log has been handled, what handlers publish meanwhile included.
+
+        Raises:
+            InvalidArgumentError: `threads` is not valid, or this is not the main thread.
         """
 
     @abstractmethod

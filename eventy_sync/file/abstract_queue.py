@@ -5,7 +5,6 @@ A queue is described by its fields, which do not change, and *has* an `Engine` w
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from abc import abstractmethod
@@ -41,8 +40,6 @@ from eventy_sync.storage.log import (
     verify,
 )
 from eventy_sync.storage.state import StateStore
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -87,7 +84,7 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         self._serializer = get_serializer(self.event_serializer, self.payload_type)
         self._serializer.bind(self.payload_type)  # refuses a type it cannot do now, not at the first publish
         self._declared = Declared[T]()
-        self._default_concurrency = 1
+        self._default_concurrency = 1  # handlers at a time in a group whose subscription does not say; set before open
         self._lock = threading.RLock()
         # guarded by _lock
         self._engine: Engine[T] | None = None
@@ -363,8 +360,11 @@ class AbstractFileEventQueue(FileGroupWork[T]):
 
     # -- running and looking after it ------------------------------------------------------------------------
 
-    def run(self) -> None:
-        serve_until_signalled(self)
+    def run(self, *, threads: int | None = None, burst: bool = False) -> None:
+        serve_until_signalled(self, threads, burst)
+
+    def _set_default_concurrency(self, threads: int) -> None:
+        self._default_concurrency = threads
 
     def wait_until_idle(self, timeout: float | None = None) -> bool:
         return self._opened().dispatcher.wait_until_idle(timeout)
