@@ -68,11 +68,14 @@ class Membership:
 class GroupThread(StoppableThread):
     """One thread of a group's subscriber; `renew` and `relieve` are for the keeper."""
 
-    def __init__(self, name: str, membership: Membership, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, membership: Membership, on_busy: Callable[[], None], on_end: Callable[[], None]
+    ) -> None:
         super().__init__(name, self._run)
         # fixed after construction
         self._options, self._worker_id, self._leases = membership.options, membership.worker_id, membership.leases
-        self._handler, self._decode, self._on_end = membership.handler, membership.decode, on_end
+        self._handler, self._decode = membership.handler, membership.decode
+        self._on_busy, self._on_end = on_busy, on_end
         self._log, self._watcher, self._on_progress = membership.log, membership.watcher, membership.on_progress
         # this thread only
         self._reader = membership.log.reader(1)
@@ -83,6 +86,7 @@ class GroupThread(StoppableThread):
         self._in_hand: deque[_Item] = deque()
         self._running: tuple[Lease, float] | None = None  # and since when, monotonic
         # written by this thread, read by others
+        self.is_busy = False
         self.lost_events = 0
         self.corrupt_records = 0
 
@@ -111,7 +115,10 @@ class GroupThread(StoppableThread):
             self.stopping.set()
             return
         if taken.leases:
+            self.is_busy = True
+            self._on_busy()
             self._work()
+            self.is_busy = False
         else:
             self._on_progress()
             seconds = IDLE_SECONDS if taken.wait_seconds is None else min(IDLE_SECONDS, taken.wait_seconds)
