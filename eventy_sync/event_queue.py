@@ -222,8 +222,13 @@ class EventQueue(ABC, Generic[T]):
         worker_id__eq: UUID | None = None,
         created_at__gte: datetime | None = None,
         created_at__lte: datetime | None = None,
+        success__eq: bool | None = None,
+        group__eq: str | None = None,
     ) -> Page[EventResult]:
-        """Return a page of results, oldest first."""
+        """Return a page of results, oldest first.
+
+        A page of failures alone costs the page, however many successes there are.
+        """
 
     @abstractmethod
     def count_results(
@@ -232,6 +237,8 @@ class EventQueue(ABC, Generic[T]):
         worker_id__eq: UUID | None = None,
         created_at__gte: datetime | None = None,
         created_at__lte: datetime | None = None,
+        success__eq: bool | None = None,
+        group__eq: str | None = None,
     ) -> int:
         """Return how many results there are."""
 
