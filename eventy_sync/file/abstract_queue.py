@@ -5,7 +5,6 @@ A queue is described by its fields, which do not change, and *has* an `Engine` w
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from abc import abstractmethod
@@ -38,8 +37,6 @@ from eventy_sync.storage.log import (
     verify,
 )
 from eventy_sync.storage.state import StateStore
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -305,8 +302,8 @@ class AbstractFileEventQueue(EventQueue[T]):
         filters = (event_id__eq, worker_id__eq, created_at__gte, created_at__lte, success__eq, group__eq)
         return self._opened().store.results.count(*filters)
 
-    def wait_for_result(self, event_id: int, timeout: float | None = None) -> EventResult:
-        return wait_for_result(self._opened, event_id, timeout)
+    def wait_for_result(self, event_id: int, timeout: float | None = None, *, group: str | None = None) -> EventResult:
+        return wait_for_result(self._opened(), event_id, timeout, group)
 
     # -- claims ----------------------------------------------------------------------------------------------
 
