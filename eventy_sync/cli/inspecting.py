@@ -94,15 +94,26 @@ def events(
     echo_next(page, as_json)
 
 
-@click.command(epilog="Example: eventy-sync results --root-dir orders --event 7")
+@click.command(epilog="Example: eventy-sync results --root-dir orders --failed")
 @queue_options
 @click.option("--event", "event_id", type=click.IntRange(1), show_envvar=True, help="Only those of this event.")
+@click.option("--failed/--succeeded", default=None, show_envvar=True, help="Only those that failed, or did not.")
+@click.option("--group", show_envvar=True, help="Only those of this group.")
 @paging_options
 @json_option
-def results(choice: QueueChoice, event_id: int | None, limit: int, page_id: str | None, as_json: bool) -> None:
+def results(
+    choice: QueueChoice,
+    event_id: int | None,
+    failed: bool | None,
+    group: str | None,
+    limit: int,
+    page_id: str | None,
+    as_json: bool,
+) -> None:
     """Print a page of what came of handling events."""
+    success = None if failed is None else not failed
     with choice.existing_queue() as queue:
-        page = queue.search_results(page_id, limit, event_id__eq=event_id)
+        page = queue.search_results(page_id, limit, event_id__eq=event_id, success__eq=success, group__eq=group)
     for result in page.items:
         echo_json(result) if as_json else _echo_result(result)
     echo_next(page, as_json)

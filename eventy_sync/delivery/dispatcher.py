@@ -51,13 +51,14 @@ class Dispatcher(Generic[T]):
         decode: Callable[[StoredRecord], QueueEvent[T]],
         on_watch: Callable[[], None],
         on_tick: Callable[[], None],
+        is_tick_due: Callable[[], bool],
     ) -> None:
         # fixed after construction
         self._queue, self._queue_name, self._worker_id = queue, queue_name, worker_id
         self._log, self._store, self._leases, self._decode = log, store, leases, decode
         self._opened_tail = log.tail()
         self._on_tick = on_tick
-        self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch)
+        self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch, is_tick_due)
         self._progress = Bell()
         self._lock = threading.RLock()
         # guarded by _lock
@@ -65,6 +66,7 @@ class Dispatcher(Generic[T]):
         self._subscriptions: dict[UUID, Subscription[Any]] = {}
         self._unknown: set[UUID] = set()  # stored ones whose class is not here: said once
         self._running = 0
+        self._delivers = False
         self._is_stopping = False
         self._on_ended: Callable[[], None] | None = None
         self._ended_corrupt = self._ended_lost = 0
@@ -80,6 +82,7 @@ class Dispatcher(Generic[T]):
 
     def _start(self, subscription: Subscription[Any], group: GroupOptions | None = None) -> None:
         with self._lock:
+            self._delivers = True
             if self._is_stopping or subscription.id in self._threads:
                 return
             if group is None:
@@ -158,11 +161,14 @@ class Dispatcher(Generic[T]):
 
     def sync_stored(self) -> None:
         """Start the stored subscriptions that are new and end those that were removed; this process delivers now."""
+        self._delivers = True
         self._watcher.start()
         self._sync_stored()
 
     def _tick(self) -> None:
         self._on_tick()
+        if not self._delivers:
+            return  # it follows the log, or waits for a result: no reason to run the handlers of others
         version = self._store.subscriptions.version()
         if version != self._version:
             self._sync_stored()
@@ -197,6 +203,10 @@ class Dispatcher(Generic[T]):
         logger.warning("stored subscriber not run: type=%r reason=%s", stored.type_name, reason)
 
     # -- waiting -----------------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Learn of what others do as soon as may be, without delivering."""
+        self._watcher.start()
 
     def wake(self) -> None:
         """Say that this process has published."""

@@ -304,9 +304,11 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         worker_id__eq: UUID | None = None,
         created_at__gte: datetime | None = None,
         created_at__lte: datetime | None = None,
+        success__eq: bool | None = None,
+        group__eq: str | None = None,
     ) -> Page[EventResult]:
-        results = self._opened().store.results
-        return results.search(page_id, limit, event_id__eq, worker_id__eq, created_at__gte, created_at__lte)
+        filters = (event_id__eq, worker_id__eq, created_at__gte, created_at__lte, success__eq, group__eq)
+        return self._opened().store.results.search(page_id, limit, *filters)
 
     def count_results(
         self,
@@ -314,11 +316,14 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         worker_id__eq: UUID | None = None,
         created_at__gte: datetime | None = None,
         created_at__lte: datetime | None = None,
+        success__eq: bool | None = None,
+        group__eq: str | None = None,
     ) -> int:
-        return self._opened().store.results.count(event_id__eq, worker_id__eq, created_at__gte, created_at__lte)
+        filters = (event_id__eq, worker_id__eq, created_at__gte, created_at__lte, success__eq, group__eq)
+        return self._opened().store.results.count(*filters)
 
-    def wait_for_result(self, event_id: int, timeout: float | None = None) -> EventResult:
-        return wait_for_result(self._opened, event_id, timeout)
+    def wait_for_result(self, event_id: int, timeout: float | None = None, *, group: str | None = None) -> EventResult:
+        return wait_for_result(self._opened(), event_id, timeout, group)
 
     # -- claims ----------------------------------------------------------------------------------------------
 

@@ -71,6 +71,7 @@ class Engine(Generic[T]):
             decode=self.events.event_of,
             on_watch=self.coordinator.watch,
             on_tick=self.coordinator.tick,
+            is_tick_due=self.coordinator.is_tick_due,
         )
         self.coordinator.start(self.log, self.dispatcher, self.claims.lose)
 

@@ -1,7 +1,7 @@
 """The coordinator of a queue on several hosts: what an open queue has of Redis, and the threads that tend it.
 
 The recovery thread lives while Redis is away, or while events are fetched from another root; the monitor
-lives in processes that deliver.  A process that only publishes and reads has neither, most of the time.
+lives in processes that deliver or wait.  A process that only publishes and reads has neither, most of the time.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class RedisCoordinator(Coordinator):
     """All methods are thread safe."""
 
     numbering: RedisNumbering
+    hears_others = True
 
     def __init__(self, site: Site, *, journal_length: int, resync: bool, resync_timeout_seconds: float) -> None:
         # fixed after construction
@@ -76,6 +77,7 @@ class RedisCoordinator(Coordinator):
         # hints only
         self._refreshed_at = 0.0
         self._applied_at = 0.0
+        self._can_tell = True
 
     def _make_what_joins(self, journal_length: int, wants_all: bool) -> None:
         site = self._site
@@ -318,7 +320,7 @@ class RedisCoordinator(Coordinator):
     # -- listening -------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """This process delivers: listen."""
+        """This process delivers, or waits for what others do: listen."""
         with self._lock:
             if self._monitor is None and not self._stopping.is_set():
                 self._monitor = self.start_pubsub_monitor()
@@ -342,9 +344,18 @@ class RedisCoordinator(Coordinator):
         if not self.mode.is_connected:
             return
         if self._store.outbox.may_have:
-            self._attempt(self._changes.tell)
+            self._can_tell = False
+            self._attempt(self._tell)
         if time.monotonic() - self._applied_at >= APPLY_SECONDS:
             self._attempt(self._exchange_changes)
+
+    def _tell(self) -> None:
+        self._changes.tell()
+        self._can_tell = True
+
+    def is_tick_due(self) -> bool:
+        """Return whether there are results or subscriptions to tell, and telling did not fail a moment ago."""
+        return self._can_tell and self.mode.is_connected and self._store.outbox.may_have
 
     def _beat(self) -> None:
         if (epoch := self._membership.epoch) is None:
