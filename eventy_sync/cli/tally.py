@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections import deque
 from datetime import datetime
@@ -53,22 +52,10 @@ def read_totals(queue: EventQueue[Any], question: Question) -> Totals:
         since, stats, results = queue.count_results(created_at__gte=question.since), queue.stats(), stats["results"]
         if stats["results"] == results:
             break
-    groups = stats.get("groups", {}).values()
+    groups = stats["groups"].values()
     lag = sum(each["lag"] for each in groups) if groups else None
-    failed = _count_failed(queue, question.since)
+    failed = queue.count_results(created_at__gte=question.since, success__eq=False)
     return Totals(stats["results"], since, failed, lag, time.thread_time() - started)
-
-
-def _count_failed(queue: EventQueue[Any], since: datetime) -> int:
-    count: Any = queue.count_results
-    if "success__eq" in inspect.signature(count).parameters:
-        return int(count(created_at__gte=since, success__eq=False))
-    failed, page_id = 0, None
-    while True:
-        page = queue.search_results(page_id, 10_000, created_at__gte=since)
-        failed += sum(not result.success for result in page.items)
-        if (page_id := page.next_page_id) is None:
-            return failed
 
 
 class Tally:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
@@ -19,16 +18,14 @@ from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
 from eventy_sync.delivery.group_options import make_options
 from eventy_sync.errors import InvalidArgumentError, QueueClosedError
 from eventy_sync.file import inspection, lifecycle
-from eventy_sync.file.claims import ClaimHandle
 from eventy_sync.file.coordinator import Coordinator
 from eventy_sync.file.engine import Engine
-from eventy_sync.file.group_work import FileGroupWork
+from eventy_sync.file.facade import Facade
 from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.file.running import serve_until_signalled
 from eventy_sync.file.subscriptions import Declared, Subscriptions
-from eventy_sync.file.waiting import wait_for_result
 from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS
-from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
+from eventy_sync.models import Page, QueueEvent, Subscription
 from eventy_sync.serializers import Serializer, get_serializer
 from eventy_sync.storage.log import (
     SEGMENT_BYTES,
@@ -48,7 +45,7 @@ CLOSE_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(eq=False)
-class AbstractFileEventQueue(FileGroupWork[T]):
+class AbstractFileEventQueue(Facade[T]):
     """What every queue on files is.
 
     Fields:
@@ -212,30 +209,6 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         engine.dispatcher.wake()
         return events
 
-    def get_event(self, event_id: int) -> QueueEvent[T]:
-        return self._up_to_date().events.get(event_id)
-
-    def batch_get_events(self, event_ids: Sequence[int]) -> list[QueueEvent[T] | None]:
-        return self._up_to_date().events.batch_get(event_ids)
-
-    def search_events(
-        self,
-        page_id: str | None = None,
-        limit: int = 100,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> Page[QueueEvent[T]]:
-        return self._up_to_date().events.search(page_id, limit, created_at__gte, created_at__lte)
-
-    def count_events(self, created_at__gte: datetime | None = None, created_at__lte: datetime | None = None) -> int:
-        return self._up_to_date().events.count(created_at__gte, created_at__lte)
-
-    def iter_events(
-        self, from_index: int = 1, follow: bool = False, timeout: float | None = None
-    ) -> Iterator[QueueEvent[T]]:
-        engine = self._up_to_date()
-        return engine.events.iterate(from_index, follow, timeout, engine.dispatcher.wait_beyond)
-
     # -- subscriptions ---------------------------------------------------------------------------------------
 
     @property
@@ -287,81 +260,6 @@ class AbstractFileEventQueue(FileGroupWork[T]):
 
     def count_subscriptions(self) -> int:
         return self._subscriptions.count()
-
-    # -- results ---------------------------------------------------------------------------------------------
-
-    def get_result(self, result_id: UUID) -> EventResult:
-        return self._opened().store.results.get(result_id)
-
-    def batch_get_results(self, result_ids: Sequence[UUID]) -> list[EventResult | None]:
-        return self._opened().store.results.batch_get(result_ids)
-
-    def search_results(
-        self,
-        page_id: str | None = None,
-        limit: int = 100,
-        event_id__eq: int | None = None,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-        success__eq: bool | None = None,
-        group__eq: str | None = None,
-    ) -> Page[EventResult]:
-        filters = (event_id__eq, worker_id__eq, created_at__gte, created_at__lte, success__eq, group__eq)
-        return self._opened().store.results.search(page_id, limit, *filters)
-
-    def count_results(
-        self,
-        event_id__eq: int | None = None,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-        success__eq: bool | None = None,
-        group__eq: str | None = None,
-    ) -> int:
-        filters = (event_id__eq, worker_id__eq, created_at__gte, created_at__lte, success__eq, group__eq)
-        return self._opened().store.results.count(*filters)
-
-    def wait_for_result(self, event_id: int, timeout: float | None = None, *, group: str | None = None) -> EventResult:
-        return wait_for_result(self._opened(), event_id, timeout, group)
-
-    # -- claims ----------------------------------------------------------------------------------------------
-
-    def create_claim(self, claim_id: str, data: Any = None, *, ttl_seconds: float | None = None) -> bool:
-        return self._opened().claims.create(claim_id, data, ttl_seconds) is not None
-
-    def claim(self, claim_id: str, data: Any = None, *, ttl_seconds: float | None = None) -> ClaimHandle:
-        return ClaimHandle(self._opened().claims, claim_id, data, ttl_seconds)
-
-    def renew_claim(self, claim_id: str, *, ttl_seconds: float | None = None) -> Claim:
-        return self._opened().claims.renew(claim_id, ttl_seconds)
-
-    def release_claim(self, claim_id: str) -> bool:
-        return self._opened().claims.release(claim_id)
-
-    def get_claim(self, claim_id: str) -> Claim:
-        return self._opened().claims.get(claim_id)
-
-    def batch_get_claims(self, claim_ids: Sequence[str]) -> list[Claim | None]:
-        return self._opened().claims.batch_get(claim_ids)
-
-    def search_claims(
-        self,
-        page_id: str | None = None,
-        limit: int = 100,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> Page[Claim]:
-        return self._opened().claims.search(page_id, limit, worker_id__eq, created_at__gte, created_at__lte)
-
-    def count_claims(
-        self,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> int:
-        return self._opened().claims.count(worker_id__eq, created_at__gte, created_at__lte)
 
     # -- running and looking after it ------------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ def test_a_run_goes_when_all_its_events_are_gone(store: StateStore) -> None:
 def test_clearing_forgets_runs(store: StateStore) -> None:
     """Count and all."""
     store.results.add([], make_runs(1, [AT_US] * 2, [1] * 2, worker_id=ANN))
-    store.clear()
+    store.clear(next_id=1)
     assert (store.results.count(), store.results.search().items) == (0, [])
 
 
