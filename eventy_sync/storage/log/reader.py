@@ -72,12 +72,12 @@ class LogReader:
                 if not read:
                     break
                 items += read
-        if items and items[-1].last_id > last_id:  # a damage, or the next one's segment
-            items = [each for each in items if _first_id(each) <= last_id]
+        if items and (_first_id(items[0]) < first_id or items[-1].last_id > last_id):  # some were taken back; a damage
+            items = [each for each in items if _first_id(each) <= last_id and each.last_id >= first_id]
         return items
 
     def _go_to(self, event_id: int) -> None:
-        if self.next_id < event_id < self._expected:
+        if self.next_id < event_id <= self._expected:
             self._ready = [each for each in self._ready if each.last_id >= event_id]
         elif event_id != self.next_id:
             self.close()
