@@ -177,9 +177,7 @@ def test_damaged_records_in_a_lease_are_reported_and_passed_over(
     flip(root, *damaged)
     seen: list[int] = []
     with FileEventQueue[Any](root) as queue:
-        queue.subscribe(
-            lambda event: seen.append(event.id), group="billing", from_index=1, max_attempts=max_attempts
-        )
+        queue.subscribe(lambda event: seen.append(event.id), group="billing", from_index=1, max_attempts=max_attempts)
         assert queue.wait_until_idle(30)
         assert seen == [each for each in range(1, 301) if each not in damaged]
         failed = [each.event_id for each in queue.search_results(limit=1000).items if not each.success]
