@@ -197,10 +197,10 @@ def test_what_a_frozen_worker_has_is_anothers_and_its_late_result_is_stale(work:
 
 def test_no_event_runs_in_two_healthy_workers_at_a_time(work: Work, wait_until: Wait) -> None:
     """Many threads in several processes, leases far shorter than the work takes, slow events among fast ones."""
-    work.publish(400)
+    work.worker(1.5, 1.0, concurrency=2)  # slower than its leases last: they are renewed
     for _ in range(3):
-        work.worker(0.01, 0.5, concurrency=4)
-    work.worker(0.9, 0.5, concurrency=2)  # slower than its leases last: they are renewed
+        work.worker(0.01, 1.0, concurrency=4)
+    work.publish(400)
     with FileEventQueue[int](work.root, payload_type=int) as queue:
         wait_until(lambda: is_done(queue), 60)
         runs = work.runs()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from eventy_sync import EventExpiredError, FileEventQueue, QueueEvent, Retention, RetryEvent, StorageError
+from eventy_sync.delivery import group_thread
 from eventy_sync.storage.state.leases import LeaseTable
 
 Queue = FileEventQueue[Any]
@@ -152,6 +153,31 @@ def test_a_queue_whose_subscribers_cannot_start_is_not_left_open(root: Path) -> 
     with pytest.raises(EventExpiredError), queue:
         pass
     assert not [each.name for each in threading.enumerate() if each.name.startswith("eventy-")]
+
+
+# -- waking ----------------------------------------------------------------------------------------------------
+
+
+def test_going_on_and_requeueing_wake_the_workers_of_this_process(
+    root: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    """They need not look again by themselves first."""
+    monkeypatch.setattr(group_thread, "IDLE_SECONDS", 3600.0)
+    seen: list[int] = []
+
+    def handle(event: Event) -> None:
+        seen.append(event.id)
+        raise ValueError
+
+    with FileEventQueue[Any](root) as queue:
+        queue.subscribe(handle, group="billing", max_attempts=1)
+        queue.pause_group("billing")
+        queue.publish(1)
+        assert not queue.wait_until_idle(0.2)
+        queue.resume_group("billing")
+        wait_until(lambda: queue.groups()[0].dead == 1)
+        assert queue.requeue("billing") == 1
+        wait_until(lambda: seen == [1, 1])
 
 
 # -- damage, disks, forks ------------------------------------------------------------------------------------
