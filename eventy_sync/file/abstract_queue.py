@@ -107,12 +107,13 @@ class AbstractFileEventQueue(Facade[T]):
                 engine = self._make_engine()
                 try:
                     engine.coordinator.connect()
+                    self._engine = engine
+                    lifecycle.opened(self)
+                    self._declared.subscribe_all(self.subscribe)
                 except BaseException:
+                    self._take_engine_locked()
                     engine.close(time.monotonic())
                     raise
-                self._engine = engine
-                lifecycle.opened(self)
-                self._declared.subscribe_all(self.subscribe)
 
     def _make_engine(self) -> Engine[T]:
         return Engine(
@@ -232,7 +233,7 @@ class AbstractFileEventQueue(Facade[T]):
         threads = self._default_concurrency if concurrency is None else concurrency
         options = make_options(group, max_attempts, backoff, threads, lease_seconds, concurrency is not None)
         if options is not None:
-            return self._subscriptions.subscribe_group(subscriber, from_index, options)
+            return self._subscriptions.subscribe_group(subscriber, check_subscriber_unique, from_index, options)
         return self._subscriptions.subscribe(subscriber, check_subscriber_unique, from_index)
 
     def subscriber(self, handler: Any = None, *, from_index: int | None = None, **group_options: Any) -> Any:
@@ -275,15 +276,16 @@ class AbstractFileEventQueue(Facade[T]):
     def request_resync(self) -> None:
         self._opened().dispatcher.sync_stored()
 
-    def apply_retention(self, *, dry_run: bool = False) -> list[SegmentSummary]:
+    def apply_retention(self, *, dry_run: bool = False, force: bool = False) -> list[SegmentSummary]:
         """Drop the segments that the queue's retention lets go, their results, and expired claims; return them.
 
-        This happens by itself whenever a segment is full; call it to drop by age in a quiet queue.
+        This happens by itself whenever a segment is full; call it to drop by age in a quiet queue.  What a group has
+        not finished stays, unless it is forced: the group then passes over what is gone, with a failed result.
 
         Raises:
             StorageError: the disk refused.
         """
-        return self._opened().apply_retention(dry_run=dry_run)
+        return self._opened().apply_retention(dry_run=dry_run, force=force)
 
     def verify(self) -> Verification:
         """Read every record and return what is damaged; nothing is changed.
