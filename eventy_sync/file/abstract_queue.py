@@ -111,7 +111,7 @@ class AbstractFileEventQueue(Facade[T]):
                     lifecycle.opened(self)
                     self._declared.subscribe_all(self.subscribe)
                 except BaseException:
-                    self._take_engine_locked()
+                    self.take_engine()
                     engine.close(time.monotonic())
                     raise
 
