@@ -46,7 +46,7 @@ class Backoff:
     def delay_seconds(self, attempts: int) -> float:
         """Return how long to wait after so many attempts."""
         try:
-            seconds = min(self.first_seconds * self.factor ** (attempts - 1), self.max_seconds)
+            seconds = min(self.first_seconds * float(self.factor) ** (attempts - 1), self.max_seconds)
         except OverflowError:
             seconds = self.max_seconds
         return seconds * random.uniform(1 - self.jitter, 1 + self.jitter)

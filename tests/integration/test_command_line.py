@@ -223,6 +223,18 @@ def test_gc_drops_what_may_go(run_cli: Run, filled: Path) -> None:
     assert run_cli("gc", "-d", filled, "--max-age", "a week").returncode == 2
 
 
+def test_gc_drops_what_a_group_has_not_finished_only_by_force(run_cli: Run, filled: Path) -> None:
+    """It says what keeps it; --dry-run and --force go together."""
+    with FileEventQueue(filled, payload_type=dict) as queue:
+        queue._opened().coordinator.leases.begin("billing", 1)  # as a worker did that has gone
+    kept = run_cli("gc", "-d", filled, "--max-events", 20)
+    assert (kept.returncode, kept.stdout.startswith("dropped no events: ")) == (0, True)
+    assert "a group has not finished it (--force)" in kept.stdout
+    said = lines(run_cli("gc", "-d", filled, "--max-events", 20, "--force", "--dry-run"))
+    assert said[0].startswith("would drop events 1 to ")
+    assert lines(run_cli("gc", "-d", filled, "--max-events", 20, "--force"))[0].startswith("dropped events 1 to ")
+
+
 @pytest.mark.parametrize("command", ["tail", "info", "events", "results", "claims", "verify", "repair", "gc"])
 def test_looking_makes_no_queue(run_cli: Run, tmp_path: Path, command: str) -> None:
     """A directory that is none, is missing, or is a file: exit code 1, one line, nothing made."""

@@ -62,12 +62,12 @@ class LogReader:
 
         Reads little more than that, which others may be reading on from.  Raises as `read` does.
         """
-        wanted_bytes = (last_id - first_id + 2) * self._record_bytes * 5 // 4
-        self._chunk_bytes = min(max(wanted_bytes, SMALLEST_CHUNK_BYTES), CHUNK_BYTES)
         items: list[Item] = []
         with storage_errors("read", self._directory):
             self._go_to(first_id)
             while self.next_id <= last_id:
+                wanted_bytes = (last_id - self.next_id + 2) * self._record_bytes * 17 // 16
+                self._chunk_bytes = min(max(wanted_bytes, SMALLEST_CHUNK_BYTES), CHUNK_BYTES)
                 read = self.read(last_id + 1 - self.next_id)
                 if not read:
                     break

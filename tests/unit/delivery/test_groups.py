@@ -143,7 +143,7 @@ def test_a_known_group_may_be_told_of_a_start_that_is_gone(root: Path) -> None:
         assert queue.count_results() > 0
 
 
-def test_a_queue_whose_subscribers_cannot_start_is_not_left_open(root: Path) -> None:
+def test_a_queue_whose_subscribers_cannot_start_is_not_left_open(root: Path, wait_until: Wait) -> None:
     """No thread of those that could goes on behind the error."""
     with FileEventQueue[Any](root, segment_bytes=1024, retention=Retention(max_events=20)) as queue:
         for _ in range(60):
@@ -152,7 +152,7 @@ def test_a_queue_whose_subscribers_cannot_start_is_not_left_open(root: Path) -> 
     queue.subscriber(group="shipping", from_index=1)(repr)
     with pytest.raises(EventExpiredError), queue:
         pass
-    assert not [each.name for each in threading.enumerate() if each.name.startswith("eventy-")]
+    wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("eventy-")])
 
 
 # -- waking ----------------------------------------------------------------------------------------------------
