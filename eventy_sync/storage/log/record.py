@@ -60,9 +60,6 @@ class Marks(NamedTuple):
         return text if self.due is None else b'%b"due":%d,' % (text, self.due)
 
 
-UNMARKED = Marks()
-
-
 class StoredRecord(msgspec.Struct, frozen=True):
     """A record as read back.  Times are in microseconds UTC; a record that stands for lost events has a `gap`."""
 
@@ -100,12 +97,13 @@ _decode_record = msgspec.json.Decoder(StoredRecord).decode
 _encode_text = msgspec.json.Encoder().encode
 
 
-def fields(body: bytes, encoding: str, marks: Marks = UNMARKED) -> bytes:
+def fields(body: bytes, encoding: str, marks: Marks | None = None) -> bytes:
     """Return the part of a record's JSON that holds the payload: all that can be made before its id is known."""
-    before = marks.fields()
     if encoding == JSON_ENCODING:
-        return b'%b"payload":%b' % (before, body)
-    return b'%b"data":"%b","encoding":%b' % (before, b64encode(body), _encode_text(encoding))
+        text = b'"payload":' + body
+    else:
+        text = b'"data":"%b","encoding":%b' % (b64encode(body), _encode_text(encoding))
+    return text if marks is None else marks.fields() + text
 
 
 def key_fields(key: str) -> bytes:
