@@ -66,10 +66,11 @@ def publish(
         raise click.UsageError("--key, --key-window, --delay and --at are for one event: give PAYLOAD, too")
     with choice.any_queue(serializer, durability=durability) as queue:
         if payload is not None and payload != "-":
-            first = last = queue.publish(_parse(payload.encode("utf-8", "surrogateescape"), "PAYLOAD"), **asked).id
+            parsed = _parse(payload.encode("utf-8", "surrogateescape"), "PAYLOAD")
+            first = last = queue.publish(parsed, **asked).id
         else:
             first, last = _publish_lines(queue, sys.stdin.buffer)
-    _report(first, last, as_json)
+    _report(first, last, as_json, has_key=asked["key"] is not None)
 
 
 def _time(text: str) -> datetime:
@@ -79,10 +80,12 @@ def _time(text: str) -> datetime:
         raise click.BadParameter(f"{text!r} is no time: write it as 2030-01-31T08:00:00+01:00") from exc
 
 
-def _report(first: int, last: int, as_json: bool) -> None:
+def _report(first: int, last: int, as_json: bool, has_key: bool) -> None:
     count = last - first + 1
     if as_json:
         echo_json({"count": count, "first_id": first if count else None, "last_id": last if count else None})
+    elif has_key:
+        click.echo(f"event {first} has this key")  # it may have been there
     elif count == 0:
         click.echo("nothing to publish: stdin was empty")
     else:
