@@ -184,7 +184,7 @@ def test_a_delayed_event_is_handed_out_when_it_is_due(queue: Queue, wait_until: 
     if now() < late.deliver_at:
         assert sorted(seen.ids) == others
     wait_until(lambda: late.id in seen.ids)
-    assert now() - late.deliver_at < timedelta(seconds=5)
+    assert now() - late.deliver_at < timedelta(seconds=3)
     assert sorted(seen.ids[:5]) == others
     assert seen.early == []
     assert seen.events[-1] == late

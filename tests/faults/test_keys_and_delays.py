@@ -156,12 +156,12 @@ def test_delayed_events_survive_the_end_of_their_worker(
     with FileEventQueue[Any](root) as queue:
         first = spawn_python(WORKER, root, kind)
         assert pipe(first.stdout).readline() == "idle\n"
-        due = publish_delayed(queue, [1.5 + n * 0.02 for n in range(20)])
+        due = publish_delayed(queue, [2.0 + n * 0.02 for n in range(20)])
         assert len(due) == 20
         handed: Handed = {}
         queue.publish({"n": "now"})
-        next_handed(first, handed)
-        assert list(handed) == [21]
+        while 21 not in handed:
+            next_handed(first, handed)  # on a slow machine others may be due by then
         first.send_signal(ending)
         first.wait(20)
         second = spawn_python(WORKER, root, kind)

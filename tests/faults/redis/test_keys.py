@@ -86,6 +86,22 @@ def test_a_delay_and_a_key_travel_to_all_roots(make: Make, wait_until: Wait) -> 
             assert c.publish({"n": 3}, key="order-7") == late
 
 
+def test_a_root_whose_last_event_has_marks_joins_again(make: Make, server: RedisServer, wait_until: Wait) -> None:
+    """What it puts into the journal, or compares with it, is what was published, byte for byte."""
+    with make("b") as b:
+        with make("a") as a:
+            first = a.publish({"n": 1}, key="order-7", delay_seconds=3600)
+            server.command("FLUSHALL")
+            publish_when_possible(a, {"n": 2}, wait_until, b)
+            last = a.publish({"n": 3}, key="order-8", delay_seconds=3600)
+        with make("a") as a:
+            assert a.health()["mode"] == "connected"
+            assert a.publish({"n": 4}, key="order-7") == first
+            assert b.publish({"n": 4}, key="order-8") == last
+            wait_until(lambda: a.count_events() == b.count_events() == 3)
+            assert log_bytes(a) == log_bytes(b)
+
+
 def test_a_keyed_publish_whose_reply_is_lost_brings_the_same_event(
     make: Make, proxy: Proxy, server: RedisServer
 ) -> None:
