@@ -101,6 +101,7 @@ class Dispatcher(Generic[T]):
             worker_id=self._worker_id,
             handler=self._handler_of(subscription.subscriber),
             reader=self._log.reader(subscription.from_index),
+            get=self._log.get,
             watcher=self._watcher,
             decode=self._decode,
             store_results=self._store.results.add_many,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from eventy_sync.delivery.delayed import seconds_until
 from eventy_sync.delivery.delivery_thread import Handler
 from eventy_sync.delivery.failures import describe, printable
 from eventy_sync.delivery.group_options import GroupOptions
@@ -216,6 +217,9 @@ class GroupThread(StoppableThread):
         if isinstance(item, CorruptRecordError):
             self._pass_over(lease, item)
             return started
+        if item.due is not None and (seconds := seconds_until(item.due)) > 0:
+            self._put_off(lease, item.id, seconds)
+            return started
         try:
             details = self._handler(self._decode(item))
         except (Exception, SystemExit) as exc:  # sys.exit() in a handler must not end delivery unseen
@@ -259,6 +263,12 @@ class GroupThread(StoppableThread):
             self._options.max_attempts,
             type(exc).__qualname__,
         )
+
+    def _put_off(self, lease: Lease, event_id: int, seconds: float) -> None:
+        """Let an event wait until it is due; whoever gets it then looks at the clock again."""
+        with self._lock:
+            self._running = None
+            self._outcomes.put_off(lease, event_id, seconds)
 
     def _pass_over(self, lease: Lease, damage: CorruptRecordError) -> None:
         first_id, last_id = max(damage.first_id, lease.first_id), min(damage.last_id, lease.last_id)

@@ -67,6 +67,10 @@ class Outcomes:
         attempts = lease.attempt if counts else lease.attempt - 1
         self._settlement.retries.append(Retry(event_id, lease.token, attempts, delay_seconds))
 
+    def put_off(self, lease: Lease, event_id: int, delay_seconds: float) -> None:
+        """The event was not begun, for it is not due; it is to be handed out again in so many seconds."""
+        self._settlement.retries.append(Retry(event_id, lease.token, lease.attempt - 1, delay_seconds, begun=False))
+
     def die(self, lease: Lease, event_id: int, details: str) -> None:
         """The event has failed for good."""
         self._settlement.deaths.append(Death(event_id, lease.token, lease.attempt, details))

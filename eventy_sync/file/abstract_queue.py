@@ -10,6 +10,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
@@ -22,6 +23,7 @@ from eventy_sync.file.coordinator import Coordinator
 from eventy_sync.file.engine import Engine
 from eventy_sync.file.facade import Facade
 from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.file.marking import make_marks
 from eventy_sync.file.running import serve_until_signalled
 from eventy_sync.file.subscriptions import Declared, Subscriptions
 from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS
@@ -198,9 +200,21 @@ class AbstractFileEventQueue(Facade[T]):
 
     # -- events ----------------------------------------------------------------------------------------------
 
-    def publish(self, payload: T) -> QueueEvent[T]:
+    def publish(
+        self,
+        payload: T,
+        *,
+        key: str | None = None,
+        key_window_seconds: float | None = None,
+        delay_seconds: float | None = None,
+        deliver_at: datetime | None = None,
+    ) -> QueueEvent[T]:
         engine = self._opened()
-        event = engine.events.publish(payload)
+        if key is None and delay_seconds is None and deliver_at is None and key_window_seconds is None:
+            event = engine.events.publish(payload)
+        else:
+            marks = make_marks(key, key_window_seconds, delay_seconds, deliver_at)
+            event = engine.events.publish_marked(payload, marks)
         engine.dispatcher.wake()
         return event
 

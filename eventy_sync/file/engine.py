@@ -57,6 +57,7 @@ class Engine(Generic[T]):
             segment_bytes=segment_bytes,
             retention=retention,
             numbering=self.coordinator.numbering,
+            book=self.store.keys,
             on_segment=self.coordinator.segment_opened,
             needed_from=self.coordinator.leases.oldest_unfinished,
         )

@@ -39,6 +39,10 @@ class Keys:
         """Return the key of a claim."""
         return f"{self._base}claim:{claim_id}"
 
+    def event_key(self, key: str) -> str:
+        """Return the key that says which event has this one."""
+        return f"{self._base}key:{key}"
+
     def resync(self, request_id: str) -> str:
         """Return the key of the stream that answers one request for a resync."""
         return f"{self._base}resync:{request_id}"

@@ -23,6 +23,7 @@ from eventy_sync.errors import (
 from eventy_sync.storage.files import make_directory, read_errors, storage_errors, sync_directory
 from eventy_sync.storage.log.catalog import Catalog
 from eventy_sync.storage.log.group_commit import Batch, GroupCommit
+from eventy_sync.storage.log.keyed import KeyBook, KeyedPublish, KeyTakenError
 from eventy_sync.storage.log.layout import EVENTS_DIRECTORY, LOCK_FILE, segment_name
 from eventy_sync.storage.log.lock import AppendLock
 from eventy_sync.storage.log.numbering import LocalNumbering, LogEnd, Numbering, now_microseconds
@@ -54,12 +55,13 @@ class EventLog:
         retention: Retention | None = None,
         clock: Callable[[], int] = now_microseconds,
         numbering: Numbering | None = None,
+        book: KeyBook | None = None,
         on_segment: Callable[[], object] = lambda: None,
         needed_from: Callable[[], int | None] = lambda: None,
     ) -> None:
         """`needed_from` returns the first event that retention must keep, None for none; asked when some would go."""
         self.directory = root / EVENTS_DIRECTORY
-        self._retention, self._clock, self._needed_from = retention, clock, needed_from
+        self._retention, self._clock, self._needed_from, self._book = retention, clock, needed_from, book
         make_directory(self.directory)
         self._catalog = Catalog(self.directory)
         self._catalog.refresh()
@@ -73,6 +75,7 @@ class EventLog:
             durability=durability,
             segment_bytes=segment_bytes,
             numbering=numbering or LocalNumbering(clock),
+            book=book,
             on_rotate=self._drop_expired_after_rotation_locked,
             on_segment=on_segment,
         )
@@ -92,6 +95,18 @@ class EventLog:
         batch = Batch(payload_fields)
         self._group_commit.append(batch)
         return batch.first_id, batch.at
+
+    def append_keyed(self, key: str, window: int, payload_fields: bytes) -> tuple[int, int] | StoredRecord:
+        """Append a record that has this key, and return its id and time; or the record that has the key already.
+
+        `payload_fields` say key and window, in microseconds, themselves.  Raises what `append` does.
+        """
+        assert self._book is not None, "this log was opened without a book of keys"
+        keyed = KeyedPublish(key, window, payload_fields, book=self._book, get=self.get, clock=self._clock)
+        try:
+            return self._writer.commit_keyed(keyed)
+        except KeyTakenError as taken:
+            return taken.record
 
     def appending(self) -> AbstractContextManager[LogEnd]:
         """Return a context manager that holds the append lock and gives the log's end, to append what others numbered.

@@ -4,7 +4,7 @@ Everything in it can be lost without losing an event; the log is the truth.
 """
 
 from eventy_sync.storage.state.claims import ClaimTable, check_claim_id, check_ttl, encode_data
-from eventy_sync.storage.state.filters import from_microseconds
+from eventy_sync.storage.state.filters import check_text, from_microseconds
 from eventy_sync.storage.state.group_records import Death, Lease, Retry, Settlement, Taken, Want
 from eventy_sync.storage.state.groups import GroupTable
 from eventy_sync.storage.state.leases import LeaseTable
@@ -35,6 +35,7 @@ __all__ = [
     "Taken",
     "Want",
     "check_claim_id",
+    "check_text",
     "check_ttl",
     "encode_data",
     "encode_results",

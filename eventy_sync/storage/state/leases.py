@@ -119,10 +119,9 @@ class _Turn:
         returned = [each for each in settlement.returned if _holds(held, each.token, each.first_id, each.last_id)]
         for token, rows in held.items():
             self._shrink(rows, settlement.ranges(token))
-        self._wait(
-            (each.event_id, each.attempts, self._now.wall + int(each.delay_seconds * 1e6), _begun_at(held, each.token))
-            for each in retries
-        )
+        for each in retries:
+            begun_at = _begun_at(held, each.token) if each.begun else 0
+            self._wait([(each.event_id, each.attempts, self._now.wall + int(each.delay_seconds * 1e6), begun_at)])
         for death in deaths:
             begun_at = _begun_at(held, death.token)
             self._die(death.event_id, death.attempts, death.details, self._worker_id, begun_at)

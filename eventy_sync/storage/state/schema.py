@@ -6,6 +6,7 @@ fencing token, and a number that grows with every change to the subscriptions.  
 root that is coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row
 each, see `result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished`
 only where several roots have to agree.  `begun_at` of an event that waits without ever having been handed out is 0.
+`event_keys` says which event has a key, for as long as no other may have it.
 """
 
 _FIRST = (
@@ -75,7 +76,14 @@ _GROUPS = (
     ) WITHOUT ROWID""",
 )
 
-STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS)
+_KEYS = (
+    """CREATE TABLE event_keys (
+        key TEXT PRIMARY KEY, event_id INTEGER NOT NULL, expires_at INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX event_keys_by_time ON event_keys (expires_at)",
+)
+
+STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS, _KEYS)
 """What each version adds to the one before."""
 
 VERSION = len(STEPS)

@@ -11,6 +11,7 @@ import msgspec
 from eventy_sync.storage.state.claims import ClaimTable
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.groups import GroupTable
+from eventy_sync.storage.state.keys import KeyTable
 from eventy_sync.storage.state.leases import LeaseTable
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED, Outbox
 from eventy_sync.storage.state.remembered import RememberedTable
@@ -46,6 +47,7 @@ class StateStore:
         self.leases = LeaseTable(self._connection, self.outbox, self.results.stored)
         self.groups = GroupTable(self._connection)
         self.subscriptions = SubscriptionTable(self._connection, self.outbox)
+        self.keys = KeyTable(self._connection)
         self.remembered = RememberedTable(self._connection)
         self.before_fork = self._connection.before_fork
         self.after_fork_in_parent = self._connection.after_fork_in_parent
