@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from eventy_sync.errors import CoordinationError, StorageError
+from eventy_sync.errors import CoordinationError, RedisConfigurationError, StorageError
 from eventy_sync.models import DeadLetter, GroupInfo, Page
 from eventy_sync.redis.group_checkpoints import GroupCheckpoints
 from eventy_sync.redis.group_steering import GroupSteering, Look
@@ -22,7 +22,7 @@ from eventy_sync.redis.mode import Mode
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.settlement_parts import Part, Place, part_of_dead, parts_of
 from eventy_sync.redis.translation import RedisUnavailableError
-from eventy_sync.storage.state import GROUP, Grant, Settlement, StateStore, Taken, Want, is_shared
+from eventy_sync.storage.state import GROUP, Grant, PlaceChangedError, Settlement, StateStore, Taken, Want, is_shared
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class RedisLeases:
         self._learnt: dict[str, bytes] = {}  # in which epoch this process has learnt what the server knows
         self._places: dict[str, Place] = {}
         self._doubtful: set[tuple[str, int]] = set()  # tokens of parts that may have been settled: the reply was lost
-        self._in_flight: set[object] = set()  # exchanges that the server may have answered and this root not kept
+        self._in_flight: list[str] = []  # groups whose exchange the server may have answered
 
     # -- beginning -------------------------------------------------------------------------------------------
 
@@ -77,13 +77,16 @@ class RedisLeases:
                 self._learn(group)
             elif self._roots.is_alone:
                 self._begin_alone(group)
+        except RedisConfigurationError:
+            raise  # waiting will not help
         except CoordinationError as exc:
             logger.warning("group not begun yet, its first worker will: group=%s error=%s", group, exc)
 
-    def _begin_alone(self, group: str) -> None:
-        self._mirror.be_alone()
+    def _begin_alone(self, group: str) -> bytes:
+        place = self._mirror.be_alone()
         if group in self._starts:
             self._store.leases.begin(group, self._starts[group])
+        return place
 
     def _learn(self, group: str) -> None:
         """Make sure that the group is built in this epoch, and that this root knows what the server knows of it.
@@ -132,13 +135,17 @@ class RedisLeases:
             self._degrade_by(exc)
         if not self._roots.is_alone:
             raise self._mode.refusal("the group's events were not handed out")
-        self._begin_alone(group)
-        return self._store.leases.exchange(group, worker_id, settlement, want)
+        while True:
+            place = self._begin_alone(group)
+            try:
+                return self._store.leases.exchange(group, worker_id, settlement, want, place)
+            except PlaceChangedError:  # another process of this root, or the thread that brings the server back
+                if self._mode.is_connected:
+                    return self.exchange(group, worker_id, settlement, want)
 
     def _exchange(self, group: str, worker_id: UUID, settlement: Settlement, want: Want | None) -> Taken:
         deadline = time.monotonic() + AWAIT_SECONDS
-        flight = object()
-        self._in_flight.add(flight)
+        self._in_flight.append(group)
         try:
             while True:
                 self._learn(group)
@@ -158,7 +165,7 @@ class RedisLeases:
                 else:
                     self._overcome(answer, deadline)
         finally:
-            self._in_flight.discard(flight)
+            self._in_flight.remove(group)
 
     def _ask(self, group: str, worker_id: UUID, parts: Sequence[Part], want: Want | None) -> Answer | str:
         try:
@@ -242,7 +249,7 @@ class RedisLeases:
         """See `LeaseAuthority.is_finished`."""
         look = self._look(lambda: self._steering.look(group, tail))
         if look is not None:
-            return bool(look.is_finished) and not self._in_flight
+            return bool(look.is_finished) and group not in self._in_flight
         if group in self._starts and self._mirror.from_index(group) is None:
             return self._starts[group] > tail
         if is_shared(self._mirror.place()):

@@ -6,11 +6,12 @@ Everything in it can be lost without losing an event; the log is the truth.
 from eventy_sync.storage.state.claims import ClaimTable, check_claim_id, check_ttl, encode_data
 from eventy_sync.storage.state.filters import from_microseconds
 from eventy_sync.storage.state.group_changes import GROUP, DeadRow, GroupChange, encode_change
-from eventy_sync.storage.state.group_mirror import Grant, GroupMirror, is_shared
+from eventy_sync.storage.state.group_mirror import Grant, GroupMirror
+from eventy_sync.storage.state.group_place import is_shared
 from eventy_sync.storage.state.group_records import Death, Lease, Retry, Settlement, Taken, Want
 from eventy_sync.storage.state.group_states import GroupState, HeldLease, WaitingEvent, merged
 from eventy_sync.storage.state.groups import GroupTable
-from eventy_sync.storage.state.leases import RAN_OUT, LeaseTable
+from eventy_sync.storage.state.leases import RAN_OUT, LeaseTable, PlaceChangedError
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED
 from eventy_sync.storage.state.ranges import Range, united
 from eventy_sync.storage.state.result_rows import encode_results, encode_runs, insert_results
@@ -37,6 +38,7 @@ __all__ = [
     "HeldLease",
     "Lease",
     "LeaseTable",
+    "PlaceChangedError",
     "Range",
     "ResultRun",
     "ResultTable",

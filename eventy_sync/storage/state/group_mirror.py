@@ -25,6 +25,7 @@ from eventy_sync.storage.state.group_changes import (
     drop_leases,
     encode_change,
 )
+from eventy_sync.storage.state.group_place import ALONE, NAME, SHARED, is_shared, move, place_of
 from eventy_sync.storage.state.group_records import Lease
 from eventy_sync.storage.state.group_states import GroupState, HeldLease, WaitingEvent, merged
 from eventy_sync.storage.state.outbox import Outbox
@@ -32,8 +33,8 @@ from eventy_sync.storage.state.ranges import Range, united, without
 from eventy_sync.storage.state.result_rows import insert_results
 from eventy_sync.storage.state.result_runs import ResultRun
 
-_PLACE, _SHARED, _ALONE = "groups", b"shared", b"alone"
 _AT_ONCE = 500
+_UNKNOWN = "another root has the details, and has not told them yet"
 _FIELDS = "event_id, attempts, due_at, begun_at, token"
 _DEAD_FIELDS = "event_id, attempts, details, worker_id, begun_at, died_at, token"
 
@@ -59,32 +60,33 @@ class GroupMirror:
 
     def place(self) -> bytes:
         """Return what is another one whenever the tables are told to the server, or begin to be used otherwise."""
-        rows = self._connection.rows("SELECT value FROM remembered WHERE name = ?", (_PLACE,))
+        rows = self._connection.rows("SELECT value FROM remembered WHERE name = ?", (NAME,))
         return bytes(rows[0][0]) if rows else b""
 
     def share(self) -> tuple[dict[str, GroupState], bool]:
         """Use the tables as shared ones; return all that is known, and whether they were used alone before."""
         now = self._clocks()
         with self._connection.transaction() as database:
-            was_alone = not is_shared(_place(database))
+            was_alone = not is_shared(place_of(database))
             states = {name: _read(database, name, now) for name in _names(database)}
             if was_alone:
                 states = {name: state.with_all_before_finished() for name, state in states.items()}
                 for name, state in states.items():
                     add_finished(database, name, state.finished)
-            _move(database, _SHARED)
+            move(database, SHARED)
         return states, was_alone
 
-    def be_alone(self) -> None:
-        """Use the tables alone, unless they are: what nobody is known to have finished is handed out again."""
-        if not is_shared(self.place()):
-            return
+    def be_alone(self) -> bytes:
+        """Use the tables alone and return the place: what nobody is known to have finished is handed out again."""
+        if not is_shared(place := self.place()):
+            return place
         now = self._clocks()
         with self._connection.transaction() as database:
-            if is_shared(_place(database)):
-                for name in _names(database):
-                    _write(database, name, merged([_read(database, name, now)]), now)
-                _move(database, _ALONE)
+            if not is_shared(place := place_of(database)):
+                return place
+            for name in _names(database):
+                _write(database, name, merged([_read(database, name, now)]), now)
+            return move(database, ALONE)
 
     # -- what the server says ------------------------------------------------------------------------------------
 
@@ -122,7 +124,7 @@ class GroupMirror:
         """
         now = self._clocks()
         with self._connection.transaction() as database:
-            is_in_place = is_shared(place) and _place(database) == place
+            is_in_place = is_shared(place) and place_of(database) == place
             for change, settled in changes:
                 apply_change(database, change)
                 if settled:
@@ -174,22 +176,6 @@ class GroupMirror:
                 f"SELECT {_DEAD_FIELDS} FROM dead_letters WHERE group_name = ?", (name,)
             ):
                 yield GroupChange(name=name, from_index=from_index, dead=[letter])
-
-
-def is_shared(place: bytes) -> bool:
-    """Return whether the tables are used as shared ones."""
-    return place.endswith(_SHARED)
-
-
-def _place(database: sqlite3.Connection) -> bytes:
-    row = database.execute("SELECT value FROM remembered WHERE name = ?", (_PLACE,)).fetchone()
-    return b"" if row is None else bytes(row[0])
-
-
-def _move(database: sqlite3.Connection, use: bytes) -> None:
-    number = int(_place(database).partition(b" ")[0] or b"0")
-    place = b"%d %b" % (number + 1, use)
-    database.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?)", (_PLACE, place))
 
 
 def _names(database: sqlite3.Connection) -> list[str]:

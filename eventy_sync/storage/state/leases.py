@@ -18,6 +18,7 @@ from eventy_sync.storage.state.boot_clock import Now, live_parameters, live_term
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import from_microseconds
 from eventy_sync.storage.state.group_changes import replace_lease
+from eventy_sync.storage.state.group_place import place_of
 from eventy_sync.storage.state.group_records import Lease, Settlement, Taken, Want
 from eventy_sync.storage.state.outbox import Outbox
 from eventy_sync.storage.state.ranges import Range, without
@@ -31,6 +32,10 @@ _LEASE = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _WAIT = "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?)"
 _DIE = "INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _Row = tuple[int, int, int, int, int]  # first_id, last_id, attempt, token, begun_at
+
+
+class PlaceChangedError(Exception):
+    """The tables are not used as they were; see `group_place.py`.  Stays inside this package and its callers."""
 
 
 class LeaseTable:
@@ -49,11 +54,19 @@ class LeaseTable:
                 row = (group, from_index, from_index, 0, 0, self._clocks().wall)
                 database.execute("INSERT OR IGNORE INTO groups VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def exchange(self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None) -> Taken:
-        """Take what came of leases, and give others; see `LeaseAuthority.exchange`."""
+    def exchange(
+        self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None, place: bytes | None = None
+    ) -> Taken:
+        """Take what came of leases, and give others; see `LeaseAuthority.exchange`.
+
+        Raises:
+            PlaceChangedError: a `place` is given, and the tables are used otherwise by now; nothing was done.
+        """
         if not settlement and (want is None or not self._has_work(group, want.tail)):
             return Taken([], self._wait_seconds(group))
         with self._connection.transaction() as database:
+            if place is not None and place_of(database) != place:
+                raise PlaceChangedError("the groups are shared with a server again")
             turn = _Turn(database, self._outbox, group, worker_id, self._clocks())
             if settlement:
                 turn.settle(settlement)

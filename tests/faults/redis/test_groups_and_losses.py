@@ -302,3 +302,27 @@ def test_a_file_queue_with_groups_that_joins_others_keeps_their_places(
         a.subscribe(lambda event: seen.append(event.id), group="work")
         wait_until(lambda: len(seen) == 60)
         assert sorted(seen) == list(range(1, 61))
+
+
+def test_two_processes_of_a_root_of_which_one_is_cut_off(make: Make, proxy: Proxy, wait_until: Wait) -> None:
+    """The one gives leases from the state store, the other gets them from the server, and no event is handled twice."""
+    gates = Gate(), Gate()
+    with make("a", redis_url=proxy.url) as cut_off, make("a") as connected:
+        for queue, gate in zip((cut_off, connected), gates, strict=True):
+            queue.subscribe(gate, group="work", from_index=1)
+        connected.publish({})
+        wait_until(lambda: gates[0].handled + gates[1].handled == [1])
+        proxy.refuse()
+        wait_for_mode(cut_off, "degraded", wait_until)
+        pause = threading.Event()
+        for _ in range(60):
+            connected.publish_many([{}] * 5)
+            pause.wait(0.02)
+        tail = connected.health()["tail"]
+        wait_until(lambda: len(gates[0].handled + gates[1].handled) >= tail)
+        proxy.accept()
+        wait_for_mode(cut_off, "connected", wait_until)
+        wait_until(has_once(connected, tail))
+        assert Counter(gates[0].begun + gates[1].begun) == Counter(range(1, tail + 1))
+        assert gates[0].begun
+        assert gates[1].begun

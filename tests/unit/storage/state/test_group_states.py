@@ -1,4 +1,4 @@
-"""What several roots know of a group becomes one: finished events stay so, and the larger token tells the later thing."""
+"""What several roots know of a group becomes one: finished events stay, and the larger token tells the later thing."""
 
 from __future__ import annotations
 
