@@ -87,6 +87,7 @@ class Engine(Generic[T]):
         self.log.drop_all()
         self.claims.clear()
         self.store.clear(self.log.tail() + 1)
+        self.coordinator.leases.forget_unfinished()
 
     def close(self, deadline: float | None) -> None:
         """Let handlers finish until the monotonic deadline, give claims back, and close all files.

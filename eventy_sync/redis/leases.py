@@ -320,6 +320,10 @@ class RedisLeases:
             self._store.apply([(GROUP, body)], {})
         return count
 
+    def forget_unfinished(self) -> None:
+        """See `LeaseAuthority.forget_unfinished`; without Redis, it hears of it when this root joins."""
+        self._look(lambda: self._checkpoints.tell(anew=True))
+
     def _is_steered_here(self, what_not: str) -> bool:
         """Return whether this root decides alone; raise CoordinationError if nobody can."""
         if self._mode.is_connected:

@@ -88,6 +88,8 @@ class StateStore:
             for table in _FORGOTTEN_AT_RESET:
                 database.execute(f"DELETE FROM {table}")
             database.execute("UPDATE groups SET next_id = ?", (next_id,))
+            if next_id > 1:
+                database.execute("INSERT INTO finished SELECT name, 1, ? FROM groups", (next_id - 1,))
             database.execute("UPDATE counters SET value = 0 WHERE name = 'results'")
             database.execute("UPDATE counters SET value = value + 1 WHERE name = 'subscriptions_version'")
 

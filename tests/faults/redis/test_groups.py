@@ -208,3 +208,28 @@ def test_a_worker_is_never_given_what_its_root_has_not_got(make: Make, wait_unti
         assert [each[:2] for each in there.exchange("work", b.worker_id, None, Want(100, 10, 60, 5)).leases] == [
             (5, 10)
         ]
+
+
+def test_a_reset_forgets_what_a_group_has_not_finished(make: Make, wait_until: Wait) -> None:
+    """On all roots: leased, waiting, dead and fresh events are gone, and the group goes on with what comes."""
+    seen: list[int] = []
+
+    def handle(event: object) -> None:
+        seen.append(event.id)  # type: ignore[attr-defined]
+        if event.id < 4:  # type: ignore[attr-defined]
+            raise ValueError("no")
+
+    with make("a") as a, make("b") as b:
+        a.subscribe(handle, group="work", max_attempts=2, backoff=0.01)
+        a.publish({})
+        wait_until(lambda: a.groups()[0].dead == 1)
+        a.pause_group("work")
+        b.publish_many([{}] * 10)
+        wait_until(lambda: a.groups()[0].lag == 10)
+        a.reset()
+        wait_until(lambda: a.publish({}) and a.groups()[0].dead == 0)
+        a.resume_group("work")
+        tail = a.health()["tail"]
+        wait_until(lambda: tail in seen)
+        assert [each for each in seen if 1 < each < 12] == []
+        assert b.groups()[0].lag == 0
