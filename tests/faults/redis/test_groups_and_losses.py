@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eventy_sync import FileEventQueue
+from eventy_sync import CoordinationError, FileEventQueue, StorageError
+from eventy_sync.delivery.outcomes import Outcomes
+from eventy_sync.identifiers import new_id
 from eventy_sync.redis.link import Script
 from eventy_sync.redis.server import RedisServer
+from eventy_sync.storage.state import Lease, Settlement, Want
 from tests.faults.redis.groups import Crew, dismiss, has_once
 from tests.faults.redis.proxy import Proxy
 from tests.faults.redis.queues import Make, Queue, Spawn, Wait, impatient, publish_when_possible, wait_for_mode
@@ -86,6 +91,7 @@ def test_a_reply_that_is_lost_is_asked_for_again(make: Make, proxy: Proxy, wait_
     with make("a", redis_url=proxy.url) as a, make("b") as b:
         a.subscribe(lambda event: seen.append(event.id), group="work", from_index=1, max_attempts=1)
         b.subscribe(lambda event: None)
+        wait_until(lambda: a.groups())
         for number in range(1, 21):
             proxy.lose_reply(EXCHANGE)
             publish_when_possible(b, {}, wait_until)
@@ -97,42 +103,102 @@ def test_a_reply_that_is_lost_is_asked_for_again(make: Make, proxy: Proxy, wait_
         assert proxy.struck.count("lose reply") >= 19
 
 
-def test_what_was_leased_in_a_reply_that_never_came_goes_back(make: Make, proxy: Proxy, wait_until: Wait) -> None:
-    """Its worker goes on without it and gives it back uncounted, long before the lease would run out."""
-    seen: list[int] = []
+class Hand:
+    """A worker that asks for leases by hand, through a proxy, on a root that knows of another one."""
+
+    def __init__(self, queue: Queue, wait_until: Wait) -> None:
+        self._queue, self._wait_until = queue, wait_until
+        self._leases = queue._opened().coordinator.leases
+        self._leases.begin("work", 1)
+        wait_until(lambda: queue.health()["other_roots"] == 1)
+        self._leases.exchange("work", queue.worker_id, None, Want(1, 0, 60.0, 1))  # the server knows the script now
+
+    def ask(self, settlement: Settlement | None = None, *, wants: bool = True) -> list[Lease]:
+        """Settle, ask for leases of events that have one attempt only, and return them."""
+        self._wait_until(lambda: self._queue.health()["mode"] == "connected")
+        want = Want(100, self._queue.health()["tail"], 60.0, 1) if wants else None
+        return self._leases.exchange("work", self._queue.worker_id, settlement, want).leases
+
+    def ask_in_vain(self, settlement: Settlement | None = None) -> None:
+        """Do so while no reply comes."""
+        self._wait_until(lambda: self._queue.health()["mode"] == "connected")
+        with pytest.raises(CoordinationError):
+            self.ask(settlement)
+
+    def success(self, *leases: Lease) -> Settlement:
+        """Return a settlement of handled events."""
+        outcomes = Outcomes("work", self._queue.worker_id, new_id())
+        for lease in leases:
+            for event_id in range(lease.first_id, lease.last_id + 1):
+                outcomes.succeed(lease, event_id, time.time_ns() // 1000, 5)
+        return outcomes.take()
+
+
+@pytest.fixture
+def hand(make: Make, proxy: Proxy, wait_until: Wait) -> Iterator[tuple[Hand, Queue, Queue]]:
+    """A hand on the root a, which gives a reply up soon, and both roots; three events are there."""
     with make("a", redis_url=impatient(proxy.url)) as a, make("b") as b:
-        a.subscribe(lambda event: seen.append(event.id), group="work", from_index=1, max_attempts=1)
         b.subscribe(lambda event: None)
-        b.publish({})
-        wait_until(lambda: seen == [1])
-        proxy.keep_reply(EXCHANGE)
-        wait_until(lambda: proxy.struck == ["keep reply"] or not b.publish({}))
-        wait_until(lambda: len(seen) == b.health()["tail"])
-        for queue in (a, b):
-            wait_until(has_once(queue, b.health()["tail"]))
-        assert Counter(seen) == Counter(range(1, len(seen) + 1))
-        assert b.groups()[0].dead == b.groups()[0].leased == 0
+        a.publish_many([{}] * 3)
+        yield Hand(a, wait_until), a, b
 
 
-def test_a_request_that_is_served_late_gives_nothing_away(make: Make, proxy: Proxy, wait_until: Wait) -> None:
+def test_what_was_leased_in_a_reply_that_never_came_goes_back(hand: tuple[Hand, Queue, Queue], proxy: Proxy) -> None:
+    """Uncounted, with the next request, long before it would run out."""
+    worker, _, b = hand
+    proxy.keep_reply(EXCHANGE)
+    worker.ask_in_vain()
+    assert [each[:3] for each in worker.ask()] == [(1, 3, 1)]
+    assert b.groups()[0].leased == 3
+
+
+def test_what_was_settled_in_a_request_without_reply_is_fresh(
+    hand: tuple[Hand, Queue, Queue], proxy: Proxy, wait_until: Wait
+) -> None:
+    """It is settled once more, under a token that is gone by then; on all roots the first one counts."""
+    worker, a, b = hand
+    settlement = worker.success(*worker.ask())
+    proxy.keep_reply(EXCHANGE)
+    worker.ask_in_vain(settlement)
+    assert worker.ask(settlement) == []
+    a.subscribe(lambda event: None)
+    for queue in (a, b):
+        wait_until(has_once(queue, 3))
+        assert not any(each.stale for each in queue.search_results().items)
+
+
+def test_what_was_settled_before_the_disk_refused_is_fresh(
+    hand: tuple[Hand, Queue, Queue], monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    """The server has taken it; so it is when the worker settles it once more, and what was leased goes back."""
+    worker, a, b = hand
+    settlement = worker.success(*worker.ask())
+    a.publish({})
+
+    def refuse(*arguments: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(a._opened().store.mirror, "keep", refuse)
+        with pytest.raises(StorageError):
+            worker.ask(settlement)
+    assert [each[:3] for each in worker.ask(settlement)] == [(4, 4, 1)]
+    a.subscribe(lambda event: None)
+    for queue in (a, b):
+        wait_until(has_once(queue, 3))
+        assert not any(each.stale for each in queue.search_results().items)
+
+
+def test_a_request_that_is_served_late_gives_nothing_away(hand: tuple[Hand, Queue, Queue], proxy: Proxy) -> None:
     """Its worker has gone on without it: it changes nothing."""
-    seen: list[int] = []
-    with make("a", redis_url=impatient(proxy.url)) as a, make("b") as b:
-        a.subscribe(lambda event: seen.append(event.id), group="work", from_index=1, max_attempts=1)
-        b.subscribe(lambda event: None)
-        b.publish({})
-        wait_until(lambda: seen == [1] and a.groups()[0].lag == 0)
-        proxy.hold_request(EXCHANGE)
-        wait_until(lambda: proxy.held)
-        b.publish({})
-        wait_until(lambda: seen == [1, 2])
-        wait_until(lambda: b.groups()[0].lag == 0)
-        b.pause_group("work")
-        b.publish({})
-        b.resume_group("work")
-        proxy.deliver()
-        wait_until(lambda: seen == [1, 2, 3])
-        wait_until(lambda: b.groups()[0].leased == 0)
+    worker, _, b = hand
+    proxy.hold_request(EXCHANGE)
+    worker.ask_in_vain()
+    worker.ask(Settlement(returned=worker.ask()), wants=False)
+    assert b.groups()[0].leased == 0
+    proxy.deliver()
+    assert b.groups()[0].leased == 0
+    assert [each[:3] for each in worker.ask()] == [(1, 3, 1)]
 
 
 def test_a_root_that_is_alone_goes_on_without_the_server_and_keeps_its_place(
