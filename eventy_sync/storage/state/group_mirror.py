@@ -34,6 +34,8 @@ from eventy_sync.storage.state.result_rows import insert_results
 from eventy_sync.storage.state.result_runs import ResultRun
 
 _AT_ONCE = 500
+_UNHEARD_OF = 1_000_000
+"""So many tokens the server may have given out that this root has not heard of: its reply was lost."""
 _UNKNOWN = "another root has the details, and has not told them yet"
 _FIELDS = "event_id, attempts, due_at, begun_at, token"
 _DEAD_FIELDS = "event_id, attempts, details, worker_id, begun_at, died_at, token"
@@ -85,7 +87,8 @@ class GroupMirror:
             if not is_shared(place := place_of(database)):
                 return place
             for name in _names(database):
-                _write(database, name, merged([_read(database, name, now)]), now)
+                state = merged([_read(database, name, now)])
+                _write(database, name, msgspec.structs.replace(state, token=state.token + _UNHEARD_OF), now)
             return move(database, ALONE)
 
     # -- what the server says ------------------------------------------------------------------------------------

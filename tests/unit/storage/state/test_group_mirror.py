@@ -52,7 +52,7 @@ def test_alone_it_goes_on_behind_what_it_knows(store: StateStore) -> None:
     place = store.mirror.be_alone()
     taken = store.leases.exchange("work", BOB, None, WANT, place)
     assert [(each.first_id, each.last_id) for each in taken.leases] == [(4, 4), (7, 7), (10, 20)]
-    assert min(each.token for each in taken.leases) > 4
+    assert min(each.token for each in taken.leases) > 1000  # the server may have gone on, and its reply be lost
     store.leases.exchange("work", ANN, Settlement(done=[Lease(5, 6, 1, 4)]), None, place)
     states, was_alone = store.mirror.share()
     assert was_alone
