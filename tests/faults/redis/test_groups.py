@@ -233,3 +233,24 @@ def test_a_reset_forgets_what_a_group_has_not_finished(make: Make, wait_until: W
         wait_until(lambda: tail in seen)
         assert [each for each in seen if 1 < each < 12] == []
         assert b.groups()[0].lag == 0
+
+
+def test_nothing_is_handed_out_until_every_root_has_said_what_its_workers_have(
+    make: Make, crew: Crew, server: RedisServer, wait_until: Wait
+) -> None:
+    """After the server has lost everything: a root that is silent for a moment may be handling an event."""
+    with make("a") as a:
+        silent = crew.hire("b", event_seconds=2.0)
+        wait_until(lambda: a.publish({}) and a.health()["other_roots"] == 1)
+        tail = a.health()["tail"]
+        wait_until(lambda: crew.begun()[1] == 1)
+        silent.send_signal(signal.SIGSTOP)
+        server.command("FLUSHALL")
+        handled: list[int] = []
+        a.subscribe(lambda event: handled.append(event.id), group="work", from_index=1)
+        assert not a.wait_until_idle(1.5)
+        assert handled == []
+        silent.send_signal(signal.SIGCONT)
+        wait_until(has_once(a, tail))
+        assert crew.begun() + Counter(handled) == Counter(range(1, tail + 1))
+        dismiss(silent)
