@@ -242,8 +242,13 @@ class EventQueue(GroupWork, Generic[T]):
         worker_id__eq: UUID | None = None,
         created_at__gte: datetime | None = None,
         created_at__lte: datetime | None = None,
+        success__eq: bool | None = None,
+        group__eq: str | None = None,
     ) -> Page[EventResult]:
-        """Return a page of results, oldest first."""
+        """Return a page of results, oldest first.
+
+        A page of failures alone costs the page, however many successes there are.
+        """
 
     @abstractmethod
     def count_results(
@@ -252,15 +257,24 @@ class EventQueue(GroupWork, Generic[T]):
         worker_id__eq: UUID | None = None,
         created_at__gte: datetime | None = None,
         created_at__lte: datetime | None = None,
+        success__eq: bool | None = None,
+        group__eq: str | None = None,
     ) -> int:
         """Return how many results there are."""
 
     @abstractmethod
-    def wait_for_result(self, event_id: int, timeout: float | None = None) -> EventResult:
+    def wait_for_result(self, event_id: int, timeout: float | None = None, *, group: str | None = None) -> EventResult:
         """Return the first result of an event, waiting up to `timeout` seconds for it (None: without end).
+
+        Only results of this group count, if one is given; stale ones never do.  Thread safe.  A result of this
+        process wakes whoever waits, and so does, on several hosts, the message that tells of one; a process that
+        waits there listens from then on, in threads, but does not deliver.  Another process on the same directory
+        cannot call: for its results this looks whether the file was changed, every millisecond at first and twenty
+        times a second in the long run.
 
         Raises:
             ResultNotFoundError: there was none in that time.
+            QueueClosedError: the queue was closed meanwhile.
         """
 
     # -- claims ----------------------------------------------------------------------------------------------
@@ -334,10 +348,15 @@ class EventQueue(GroupWork, Generic[T]):
     # -- running and looking after it ------------------------------------------------------------------------
 
     @abstractmethod
-    def run(self) -> None:
+    def run(self, *, threads: int | None = None, burst: bool = False) -> None:
         """Deliver until SIGINT or SIGTERM: the first lets handlers finish, a second ends at once.
 
-        Opens the queue if need be.  For the main thread, which alone receives signals.
+        Opens the queue if need be.  For the main thread, which alone receives signals.  `threads`, 1 to 1000, is
+        the concurrency of groups whose subscription does not say.  In a `burst` it returns when all that is in the
+        log has been handled, what handlers publish meanwhile included.
+
+        Raises:
+            InvalidArgumentError: `threads` is not valid, or this is not the main thread.
         """
 
     @abstractmethod
@@ -360,7 +379,10 @@ class EventQueue(GroupWork, Generic[T]):
 
     @abstractmethod
     def stats(self) -> dict[str, Any]:
-        """Return counts and sizes: events, oldest, tail, size_bytes, segments, subscriptions, results, claims."""
+        """Return counts and sizes: events, oldest, tail, size_bytes, segments, subscriptions, results, claims, groups.
+
+        `groups` has a dict for each group by its name: next_id, lag, leased, waiting, dead and paused; see `GroupInfo`.
+        """
 
     @abstractmethod
     def reset(self) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 
 class Hint:
@@ -27,9 +27,9 @@ class Hint:
             with suppress(RuntimeError):  # somebody else gave one at the same moment
                 self._given.release()
 
-    def wait(self, timeout_seconds: float | None) -> None:
-        """Return when there is a hint, taking it, or the time is over."""
-        self._given.acquire(timeout=-1 if timeout_seconds is None else max(0.0, timeout_seconds))
+    def wait(self, timeout_seconds: float | None) -> bool:
+        """Return True when there is a hint, taking it, or False when the time is over."""
+        return self._given.acquire(timeout=-1 if timeout_seconds is None else max(0.0, timeout_seconds))
 
 
 class Bell:
@@ -43,18 +43,24 @@ class Bell:
         for hint in list(self._waiting):
             hint.give()
 
+    @contextmanager
+    def hint(self) -> Iterator[Hint]:
+        """Yield a hint that is given at every ringing from now on until the end of the block."""
+        hint = Hint()
+        try:
+            self._waiting.append(hint)
+            yield hint
+        finally:
+            with suppress(ValueError):
+                self._waiting.remove(hint)
+
     def wait_for(self, is_true: Callable[[], bool], timeout_seconds: float | None) -> bool:
         """Wait until it is true, so many seconds at most; say whether it is."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        hint = Hint()
-        try:
-            self._waiting.append(hint)  # before looking, so that no ringing is missed
+        with self.hint() as hint:  # before looking, so that no ringing is missed
             while not is_true():
                 remaining_seconds = None if deadline is None else deadline - time.monotonic()
                 if remaining_seconds is not None and remaining_seconds <= 0:
                     return False
                 hint.wait(remaining_seconds)
             return True
-        finally:
-            with suppress(ValueError):
-                self._waiting.remove(hint)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from eventy_sync.cli import demo, inspecting, maintenance, operating, publishing, working
+from eventy_sync.cli import demo, grouping, inspecting, maintenance, operating, publishing, working
 from eventy_sync.errors import EventyError
 from eventy_sync.version import __version__
 
@@ -73,6 +73,11 @@ for each in (
     inspecting.events,
     inspecting.results,
     inspecting.claims,
+    grouping.groups,
+    grouping.dead,
+    grouping.requeue,
+    grouping.pause,
+    grouping.resume,
     operating.health,
     operating.workers,
     operating.resync,

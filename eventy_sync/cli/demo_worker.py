@@ -1,68 +1,67 @@
-"""A worker process of the demo: takes batches of lines by claims until none is left, or it is stopped.
-
-A batch is done when a report of it is in the queue ``reports``.  The claim keeps two workers from
-doing the same batch at a time; if its holder dies, it expires, and the batch is somebody else's.
-"""
+"""A worker process of the demo: one of a group that shares the lines, until it is stopped."""
 
 from __future__ import annotations
 
-import signal
+import logging
 import sys
 import threading
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from eventy_sync.file import FileEventQueue
+from eventy_sync.models import QueueEvent
 
-BATCH_EVENTS = 50
-CLAIM_SECONDS = 1.0
-WORK_SECONDS = 0.04
-"""What a batch takes beyond reading it: a stand-in for the database or the service a real one would ask."""
+GROUP = "statuses"
+LEASE_SECONDS = 1.0
+MAX_ATTEMPTS = 5
+"""A line fails once with each of three workers, and one attempt is charged where a worker was killed."""
+
+BACKOFF_SECONDS = 0.2
+FLAKY_EVERY = 400
+WORK_SECONDS = 0.001
+"""What a line takes beyond reading it: a stand-in for the database or the service that a real handler asks."""
+
+_pause = threading.Event()
 
 
 def parse_line(line: str) -> str:
-    """Return the HTTP status in one line of an access log, combined format."""
-    return line.rsplit('"', 5)[1].split()[0]
+    """Return the HTTP status in one line of an access log, combined format.
+
+    Raises:
+        ValueError: it is no such line.
+    """
+    parts = line.rsplit('"', 5)
+    if len(parts) != 6:
+        raise ValueError("this is no line of an access log")
+    return parts[1].split()[0]
+
+
+class Handler:
+    """Handles a line, and fails with every so many events once, as a service does that is away for a moment."""
+
+    def __init__(self) -> None:
+        self._failed: set[int] = set()
+
+    def __call__(self, event: QueueEvent[dict[str, Any]]) -> str:
+        """Return the line's status; it is kept as the result's details."""
+        status = parse_line(event.payload["line"])
+        _pause.wait(WORK_SECONDS)
+        if event.id % FLAKY_EVERY == 0 and event.id not in self._failed:
+            self._failed.add(event.id)
+            raise ConnectionError("the service is away for a moment")
+        return status
 
 
 def main() -> None:
-    """Work until every batch is reported."""
-    directory = Path(sys.argv[1])
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    with (
-        FileEventQueue[Any](directory / "lines", payload_type=dict, claim_expiration_seconds=CLAIM_SECONDS) as queue,
-        FileEventQueue[Any](directory / "reports", payload_type=dict) as reports,
-    ):
-        while not stopping.is_set() and (open_batches := _open_batches(queue, reports)):
-            if not sum(_try_batch(queue, reports, batch, stopping) for batch in open_batches):
-                stopping.wait(CLAIM_SECONDS / 10)  # the rest is in other hands
-
-
-def _open_batches(queue: FileEventQueue[Any], reports: FileEventQueue[Any]) -> list[int]:
-    done = {event.payload["batch"] for event in reports.iter_events()}
-    return [batch for batch in range(-(-queue.count_events() // BATCH_EVENTS)) if batch not in done]
-
-
-def _try_batch(queue: FileEventQueue[Any], reports: FileEventQueue[Any], batch: int, stopping: threading.Event) -> bool:
-    """Do one batch unless it is claimed, or was reported meanwhile; say whether it was done here."""
-    with queue.claim(f"batch-{batch}") as claim:
-        if stopping.is_set() or not claim.acquired or batch not in _open_batches(queue, reports):
-            return False
-        first_id = batch * BATCH_EVENTS + 1
-        events = queue.batch_get_events(range(first_id, first_id + BATCH_EVENTS))
-        statuses = Counter(parse_line(event.payload["line"]) for event in events if event is not None)
-        stopping.wait(WORK_SECONDS)
-        if claim.lost:
-            return False  # somebody else may be at it by now
-        reports.publish(
-            {
-                "batch": batch,
-                "worker": str(queue.get_worker_id()),
-                "token": claim.token,
-                "lines": sum(statuses.values()),
-                "statuses": dict(statuses),
-            }
-        )
-        return True
+    """Work until SIGTERM."""
+    logging.getLogger("eventy_sync").setLevel(logging.ERROR)  # that handlers fail is a part of the demo
+    queue = FileEventQueue[Any](Path(sys.argv[1]) / "lines", payload_type=dict)
+    queue.subscriber(
+        Handler(),
+        from_index=1,
+        group=GROUP,
+        max_attempts=MAX_ATTEMPTS,
+        backoff=BACKOFF_SECONDS,
+        lease_seconds=LEASE_SECONDS,
+    )
+    queue.run()

@@ -8,9 +8,11 @@ from typing import Any
 import click
 import msgspec
 
+from eventy_sync.cli.grouping import echo_groups
 from eventy_sync.cli.operating import echo_roots, known_roots
 from eventy_sync.cli.options import (
     echo_json,
+    echo_next,
     echo_pairs,
     json_option,
     paging_options,
@@ -19,7 +21,7 @@ from eventy_sync.cli.options import (
 )
 from eventy_sync.cli.queue_choice import QueueChoice, queue_options, say_the_mode_once
 from eventy_sync.delivery.failures import printable
-from eventy_sync.models import Claim, EventResult, Page, QueueEvent
+from eventy_sync.models import Claim, EventResult, QueueEvent
 
 LAST_EVENTS = 10
 _TIMES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
@@ -62,7 +64,9 @@ def info(choice: QueueChoice, as_json: bool) -> None:
         echo_json({**found, "known_roots": roots})
     else:
         found["size_bytes"] = size_text(found["size_bytes"])
+        groups = found.pop("groups")
         echo_pairs({"size" if name == "size_bytes" else name: value for name, value in found.items()})
+        echo_groups([{"name": name, **each} for name, each in groups.items()])
         echo_roots(roots)
 
 
@@ -87,21 +91,32 @@ def events(
         page = queue.search_events(page_id, limit, _aware(since), _aware(until))
     for event in page.items:
         _echo_event(event, as_json)
-    _echo_next(page, as_json)
+    echo_next(page, as_json)
 
 
-@click.command(epilog="Example: eventy-sync results --root-dir orders --event 7")
+@click.command(epilog="Example: eventy-sync results --root-dir orders --failed")
 @queue_options
 @click.option("--event", "event_id", type=click.IntRange(1), show_envvar=True, help="Only those of this event.")
+@click.option("--failed/--succeeded", default=None, show_envvar=True, help="Only those that failed, or did not.")
+@click.option("--group", show_envvar=True, help="Only those of this group.")
 @paging_options
 @json_option
-def results(choice: QueueChoice, event_id: int | None, limit: int, page_id: str | None, as_json: bool) -> None:
+def results(
+    choice: QueueChoice,
+    event_id: int | None,
+    failed: bool | None,
+    group: str | None,
+    limit: int,
+    page_id: str | None,
+    as_json: bool,
+) -> None:
     """Print a page of what came of handling events."""
+    success = None if failed is None else not failed
     with choice.existing_queue() as queue:
-        page = queue.search_results(page_id, limit, event_id__eq=event_id)
+        page = queue.search_results(page_id, limit, event_id__eq=event_id, success__eq=success, group__eq=group)
     for result in page.items:
         echo_json(result) if as_json else _echo_result(result)
-    _echo_next(page, as_json)
+    echo_next(page, as_json)
 
 
 @click.command(epilog="Example: eventy-sync claims --root-dir orders")
@@ -114,7 +129,7 @@ def claims(choice: QueueChoice, limit: int, page_id: str | None, as_json: bool) 
         page = queue.search_claims(page_id, limit)
     for claim in page.items:
         echo_json(claim) if as_json else _echo_claim(claim)
-    _echo_next(page, as_json)
+    echo_next(page, as_json)
 
 
 def _aware(local_time: datetime | None) -> datetime | None:
@@ -142,13 +157,3 @@ def _echo_claim(claim: Claim) -> None:
     click.echo(
         f"{claim.id!r}  worker {claim.worker_id}  token {claim.token}  until {claim.expires_at.astimezone():%H:%M:%S}"
     )
-
-
-def _echo_next(page: Page[Any], as_json: bool) -> None:
-    if page.next_page_id is not None:
-        note = (
-            msgspec.json.encode({"next_page_id": page.next_page_id}).decode()
-            if as_json
-            else f"more: --page {page.next_page_id}"
-        )
-        click.echo(note, err=not as_json)

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from eventy_sync.models import Page
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 serializer_option = click.option(
@@ -49,3 +51,14 @@ def size_text(size_bytes: float) -> str:
             break
         size_bytes /= 1024
     return f"{size_bytes:.0f} {unit}" if unit == "bytes" else f"{size_bytes:.1f} {unit}"
+
+
+def echo_next(page: Page[Any], as_json: bool) -> None:
+    """Say how to get the next page, if there is one."""
+    if page.next_page_id is not None:
+        note = (
+            msgspec.json.encode({"next_page_id": page.next_page_id}).decode()
+            if as_json
+            else f"more: --page {page.next_page_id}"
+        )
+        click.echo(note, err=not as_json)

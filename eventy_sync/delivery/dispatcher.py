@@ -51,13 +51,14 @@ class Dispatcher(Generic[T]):
         decode: Callable[[StoredRecord], QueueEvent[T]],
         on_watch: Callable[[], None],
         on_tick: Callable[[], None],
+        is_tick_due: Callable[[], bool],
     ) -> None:
         # fixed after construction
         self._queue, self._queue_name, self._worker_id = queue, queue_name, worker_id
         self._log, self._store, self._leases, self._decode = log, store, leases, decode
         self._opened_tail = log.tail()
         self._on_tick = on_tick
-        self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch)
+        self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch, is_tick_due)
         self._progress = Bell()
         self._lock = threading.RLock()
         # guarded by _lock
@@ -65,6 +66,7 @@ class Dispatcher(Generic[T]):
         self._subscriptions: dict[UUID, Subscription[Any]] = {}
         self._unknown: set[UUID] = set()  # stored ones whose class is not here: said once
         self._running = 0
+        self._delivers = False
         self._is_stopping = False
         self._on_ended: Callable[[], None] | None = None
         self._ended_corrupt = self._ended_lost = 0
@@ -80,6 +82,7 @@ class Dispatcher(Generic[T]):
 
     def _start(self, subscription: Subscription[Any], group: GroupOptions | None = None) -> None:
         with self._lock:
+            self._delivers = True
             if self._is_stopping or subscription.id in self._threads:
                 return
             if group is None:
@@ -107,14 +110,16 @@ class Dispatcher(Generic[T]):
 
     def check_options(self, options: GroupOptions) -> None:
         """Raise InvalidArgumentError if this process takes part in the group with other options."""
-        with self._lock:
-            runners = [each for each in self._threads.values() if isinstance(each, GroupRunner)]
-        for known in runners:
+        for known in self._runners():
             if known.options.name == options.name and known.options != options:
                 raise InvalidArgumentError(
                     f"the group {options.name!r} has a subscriber in this process with other settings: give both "
                     f"the same ({known.options.settings()}, not {options.settings()})"
                 )
+
+    def _runners(self) -> list[GroupRunner]:
+        with self._lock:
+            return [each for each in self._threads.values() if isinstance(each, GroupRunner)]
 
     def _make_runner(self, subscription: Subscription[Any], options: GroupOptions) -> GroupRunner:
         membership = Membership(
@@ -149,6 +154,16 @@ class Dispatcher(Generic[T]):
             thread.join(None)
         return subscription
 
+    def find(self, subscriber: Any, group: str | None) -> Subscription[Any] | None:
+        """Return the subscription of an equal subscriber in the same group, or in none, that this process runs."""
+        with self._lock:
+            for subscription_id, thread in self._threads.items():
+                known = self._subscriptions[subscription_id]
+                in_group = thread.options.name if isinstance(thread, GroupRunner) else None
+                if in_group == group and known.subscriber == subscriber:
+                    return known
+        return None
+
     def subscriptions(self) -> list[Subscription[Any]]:
         """Return the subscriptions that this process runs."""
         with self._lock:
@@ -158,11 +173,14 @@ class Dispatcher(Generic[T]):
 
     def sync_stored(self) -> None:
         """Start the stored subscriptions that are new and end those that were removed; this process delivers now."""
+        self._delivers = True
         self._watcher.start()
         self._sync_stored()
 
     def _tick(self) -> None:
         self._on_tick()
+        if not self._delivers:
+            return  # it follows the log, or waits for a result: no reason to run the handlers of others
         version = self._store.subscriptions.version()
         if version != self._version:
             self._sync_stored()
@@ -198,9 +216,18 @@ class Dispatcher(Generic[T]):
 
     # -- waiting -----------------------------------------------------------------------------------------------
 
+    def watch(self) -> None:
+        """Learn of what others do as soon as may be, without delivering."""
+        self._watcher.start()
+
     def wake(self) -> None:
         """Say that this process has published."""
         self._watcher.wake()
+
+    def look_at_groups(self) -> None:
+        """Say that groups may have work without new events, as after a pause."""
+        for runner in self._runners():
+            runner.look_again()
 
     def look(self) -> None:
         """Say that the log may have grown, in a thread that has the time to look."""

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from eventy_sync.delivery.group_thread import GroupThread, Membership
 from eventy_sync.errors import CoordinationError, QueueClosedError, StorageError
+from eventy_sync.waking import Hint
 
 logger = logging.getLogger(__name__)
 
-KEEPER_SECONDS = 0.05
+KEEPER_SECONDS, ASLEEP_SECONDS = 0.05, 5.0
 RENEWALS_PER_TERM = 3
 
 
@@ -24,11 +25,12 @@ class GroupRunner:
         self.options = membership.options
         self._watcher, self._leases, self._on_end = membership.watcher, membership.leases, on_end
         self._threads = [
-            GroupThread(f"{name}-{number}", membership, self._thread_ended)
+            GroupThread(f"{name}-{number}", membership, self._wake_keeper, self._thread_ended)
             for number in range(1, self.options.concurrency + 1)
         ]
         self._keeper = threading.Thread(target=self._keep, name=f"{name}-keeper", daemon=True)
-        self._all_ended = threading.Event()
+        self._woken = Hint()
+        self._is_keeper_asleep = False  # a hint only
         self._lock = threading.Lock()
         # guarded by _lock
         self._running = self.options.concurrency
@@ -45,12 +47,18 @@ class GroupRunner:
             thread.stop()
         self._watcher.wake_waiters()
 
+    def look_again(self) -> None:
+        """Say that the group may have work without new events, as after a pause."""
+        for thread in self._threads:
+            thread.look_again()
+        self._watcher.wake_waiters()
+
     def join(self, timeout_seconds: float | None) -> bool:
         """Wait for the end; say whether it has come.  From inside the handler: waits for the other threads only."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        ended = [
-            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic())) for thread in self._threads
-        ]
+        ended = [thread.join(_remaining(deadline)) for thread in self._threads]
+        if all(ended):
+            self._keeper.join(_remaining(deadline))
         return all(ended)
 
     def is_current(self) -> bool:
@@ -76,22 +84,38 @@ class GroupRunner:
             self._running -= 1
             is_last = self._running == 0
         if is_last:
-            self._all_ended.set()
+            self._woken.give()
             self._on_end()
+
+    def _wake_keeper(self) -> None:
+        """Called when a thread has something in hand: nearly always the keeper is awake already."""
+        if self._is_keeper_asleep:
+            self._woken.give()
 
     # -- the keeper ------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
         """Renew leases in time, and relieve threads whose handlers are slow, until all threads have ended."""
-        pause_seconds = self.options.lease_seconds / RENEWALS_PER_TERM
-        renew_deadline = time.monotonic() + pause_seconds
-        while not self._all_ended.wait(min(KEEPER_SECONDS, pause_seconds)):
+        term_seconds = self.options.lease_seconds / RENEWALS_PER_TERM
+        renew_deadline = time.monotonic() + term_seconds
+        while self._running:
+            self._pause(min(KEEPER_SECONDS, term_seconds))
             for thread in self._threads:
                 self._attempt(thread.relieve)
             if time.monotonic() >= renew_deadline:
-                renew_deadline = time.monotonic() + pause_seconds
+                renew_deadline = time.monotonic() + term_seconds
                 for thread in self._threads:
                     self._attempt(thread.renew)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait a while; as long as nobody has anything in hand, until somebody has."""
+        self._is_keeper_asleep = True  # first: who begins from here on wakes us
+        if any(thread.is_busy for thread in self._threads):
+            self._is_keeper_asleep = False
+            self._woken.wait(seconds)
+        else:
+            self._woken.wait(ASLEEP_SECONDS)
+            self._is_keeper_asleep = False
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
@@ -100,3 +124,7 @@ class GroupRunner:
             logger.warning("leases not kept, trying again: group=%s error=%s", self.options.name, exc)
         except QueueClosedError:
             pass  # a handler outlives close(): its lease runs out
+
+
+def _remaining(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

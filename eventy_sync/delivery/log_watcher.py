@@ -21,6 +21,7 @@ FASTEST_SECONDS = 0.0005
 SLOWEST_SECONDS = 0.02
 IDLE_SHARE = 0.1
 TICK_SECONDS = 0.5
+EARLY_TICK_SECONDS = 0.05
 ERROR_PAUSE_SECONDS = 1.0
 
 
@@ -28,9 +29,15 @@ class LogWatcher:
     """Watches one log.  Thread safe."""
 
     def __init__(
-        self, name: str, tail: Callable[[], int], on_tick: Callable[[], None], on_start: Callable[[], None]
+        self,
+        name: str,
+        tail: Callable[[], int],
+        on_tick: Callable[[], None],
+        on_start: Callable[[], None],
+        is_tick_due: Callable[[], bool] = lambda: False,
     ) -> None:
         self._name, self._read_tail, self._on_tick, self._on_start = name, tail, on_tick, on_start
+        self._is_tick_due = is_tick_due
         self._hint = Hint()
         self._stopping = False
         self._grown = Bell()
@@ -109,7 +116,7 @@ class LogWatcher:
             try:
                 if self._look() or self._tail != seen:
                     changed_at, seen = now, self._tail
-                if now - ticked_at >= TICK_SECONDS:
+                if now - ticked_at >= (EARLY_TICK_SECONDS if self._is_tick_due() else TICK_SECONDS):
                     ticked_at = now
                     self._on_tick()
                 failing = False

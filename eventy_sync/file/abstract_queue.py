@@ -5,13 +5,11 @@ A queue is described by its fields, which do not change, and *has* an `Engine` w
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
@@ -20,16 +18,14 @@ from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
 from eventy_sync.delivery.group_options import make_options
 from eventy_sync.errors import InvalidArgumentError, QueueClosedError
 from eventy_sync.file import inspection, lifecycle
-from eventy_sync.file.claims import ClaimHandle
 from eventy_sync.file.coordinator import Coordinator
 from eventy_sync.file.engine import Engine
-from eventy_sync.file.group_work import FileGroupWork
+from eventy_sync.file.facade import Facade
 from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.file.running import serve_until_signalled
 from eventy_sync.file.subscriptions import Declared, Subscriptions
-from eventy_sync.file.waiting import wait_for_result
 from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS
-from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
+from eventy_sync.models import Page, QueueEvent, Subscription
 from eventy_sync.serializers import Serializer, get_serializer
 from eventy_sync.storage.log import (
     SEGMENT_BYTES,
@@ -42,8 +38,6 @@ from eventy_sync.storage.log import (
 )
 from eventy_sync.storage.state import StateStore
 
-logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 CLOSE_TIMEOUT_SECONDS = 30.0
@@ -51,7 +45,7 @@ CLOSE_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(eq=False)
-class AbstractFileEventQueue(FileGroupWork[T]):
+class AbstractFileEventQueue(Facade[T]):
     """What every queue on files is.
 
     Fields:
@@ -87,7 +81,7 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         self._serializer = get_serializer(self.event_serializer, self.payload_type)
         self._serializer.bind(self.payload_type)  # refuses a type it cannot do now, not at the first publish
         self._declared = Declared[T]()
-        self._default_concurrency = 1
+        self._default_concurrency = 1  # handlers at a time in a group whose subscription does not say; set before open
         self._lock = threading.RLock()
         # guarded by _lock
         self._engine: Engine[T] | None = None
@@ -113,12 +107,13 @@ class AbstractFileEventQueue(FileGroupWork[T]):
                 engine = self._make_engine()
                 try:
                     engine.coordinator.connect()
+                    self._engine = engine
+                    lifecycle.opened(self)
+                    self._declared.subscribe_all(self.subscribe)
                 except BaseException:
+                    self.take_engine()
                     engine.close(time.monotonic())
                     raise
-                self._engine = engine
-                lifecycle.opened(self)
-                self._declared.subscribe_all(self.subscribe)
 
     def _make_engine(self) -> Engine[T]:
         return Engine(
@@ -141,14 +136,14 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         """Return who gives out ids and claims."""
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT_SECONDS) -> None:
-        with self._lock:
-            engine = self._take_engine_locked()
-        _close(engine, timeout)
+        close_engine(self.take_engine(), timeout)
 
-    def _take_engine_locked(self) -> Engine[T] | None:
-        engine, self._engine, self._users = self._engine, None, 0
-        lifecycle.closed(self)
-        return engine
+    def take_engine(self) -> Engine[T] | None:
+        """Leave the queue closed at once, and its engine to the caller, who closes it; None if it was not open."""
+        with self._lock:
+            engine, self._engine, self._users = self._engine, None, 0
+            lifecycle.closed(self)
+            return engine
 
     def __enter__(self: Q) -> Q:
         with self._lock:
@@ -160,8 +155,8 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         with self._lock:
             self._users = max(0, self._users - 1)
             # under the same lock: whoever enters now opens another engine, and is not left with one that closes
-            engine = None if self._users else self._take_engine_locked()
-        _close(engine, CLOSE_TIMEOUT_SECONDS)
+            engine = None if self._users else self.take_engine()
+        close_engine(engine, CLOSE_TIMEOUT_SECONDS)
 
     def _opened(self) -> Engine[T]:
         """Return the engine of an open queue."""
@@ -215,30 +210,6 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         engine.dispatcher.wake()
         return events
 
-    def get_event(self, event_id: int) -> QueueEvent[T]:
-        return self._up_to_date().events.get(event_id)
-
-    def batch_get_events(self, event_ids: Sequence[int]) -> list[QueueEvent[T] | None]:
-        return self._up_to_date().events.batch_get(event_ids)
-
-    def search_events(
-        self,
-        page_id: str | None = None,
-        limit: int = 100,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> Page[QueueEvent[T]]:
-        return self._up_to_date().events.search(page_id, limit, created_at__gte, created_at__lte)
-
-    def count_events(self, created_at__gte: datetime | None = None, created_at__lte: datetime | None = None) -> int:
-        return self._up_to_date().events.count(created_at__gte, created_at__lte)
-
-    def iter_events(
-        self, from_index: int = 1, follow: bool = False, timeout: float | None = None
-    ) -> Iterator[QueueEvent[T]]:
-        engine = self._up_to_date()
-        return engine.events.iterate(from_index, follow, timeout, engine.dispatcher.wait_beyond)
-
     # -- subscriptions ---------------------------------------------------------------------------------------
 
     @property
@@ -262,7 +233,7 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         threads = self._default_concurrency if concurrency is None else concurrency
         options = make_options(group, max_attempts, backoff, threads, lease_seconds, concurrency is not None)
         if options is not None:
-            return self._subscriptions.subscribe_group(subscriber, from_index, options)
+            return self._subscriptions.subscribe_group(subscriber, check_subscriber_unique, from_index, options)
         return self._subscriptions.subscribe(subscriber, check_subscriber_unique, from_index)
 
     def subscriber(self, handler: Any = None, *, from_index: int | None = None, **group_options: Any) -> Any:
@@ -291,80 +262,13 @@ class AbstractFileEventQueue(FileGroupWork[T]):
     def count_subscriptions(self) -> int:
         return self._subscriptions.count()
 
-    # -- results ---------------------------------------------------------------------------------------------
-
-    def get_result(self, result_id: UUID) -> EventResult:
-        return self._opened().store.results.get(result_id)
-
-    def batch_get_results(self, result_ids: Sequence[UUID]) -> list[EventResult | None]:
-        return self._opened().store.results.batch_get(result_ids)
-
-    def search_results(
-        self,
-        page_id: str | None = None,
-        limit: int = 100,
-        event_id__eq: int | None = None,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> Page[EventResult]:
-        results = self._opened().store.results
-        return results.search(page_id, limit, event_id__eq, worker_id__eq, created_at__gte, created_at__lte)
-
-    def count_results(
-        self,
-        event_id__eq: int | None = None,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> int:
-        return self._opened().store.results.count(event_id__eq, worker_id__eq, created_at__gte, created_at__lte)
-
-    def wait_for_result(self, event_id: int, timeout: float | None = None) -> EventResult:
-        return wait_for_result(self._opened, event_id, timeout)
-
-    # -- claims ----------------------------------------------------------------------------------------------
-
-    def create_claim(self, claim_id: str, data: Any = None, *, ttl_seconds: float | None = None) -> bool:
-        return self._opened().claims.create(claim_id, data, ttl_seconds) is not None
-
-    def claim(self, claim_id: str, data: Any = None, *, ttl_seconds: float | None = None) -> ClaimHandle:
-        return ClaimHandle(self._opened().claims, claim_id, data, ttl_seconds)
-
-    def renew_claim(self, claim_id: str, *, ttl_seconds: float | None = None) -> Claim:
-        return self._opened().claims.renew(claim_id, ttl_seconds)
-
-    def release_claim(self, claim_id: str) -> bool:
-        return self._opened().claims.release(claim_id)
-
-    def get_claim(self, claim_id: str) -> Claim:
-        return self._opened().claims.get(claim_id)
-
-    def batch_get_claims(self, claim_ids: Sequence[str]) -> list[Claim | None]:
-        return self._opened().claims.batch_get(claim_ids)
-
-    def search_claims(
-        self,
-        page_id: str | None = None,
-        limit: int = 100,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> Page[Claim]:
-        return self._opened().claims.search(page_id, limit, worker_id__eq, created_at__gte, created_at__lte)
-
-    def count_claims(
-        self,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> int:
-        return self._opened().claims.count(worker_id__eq, created_at__gte, created_at__lte)
-
     # -- running and looking after it ------------------------------------------------------------------------
 
-    def run(self) -> None:
-        serve_until_signalled(self)
+    def run(self, *, threads: int | None = None, burst: bool = False) -> None:
+        serve_until_signalled(self, threads, burst)
+
+    def _set_default_concurrency(self, threads: int) -> None:
+        self._default_concurrency = threads
 
     def wait_until_idle(self, timeout: float | None = None) -> bool:
         return self._opened().dispatcher.wait_until_idle(timeout)
@@ -372,15 +276,16 @@ class AbstractFileEventQueue(FileGroupWork[T]):
     def request_resync(self) -> None:
         self._opened().dispatcher.sync_stored()
 
-    def apply_retention(self, *, dry_run: bool = False) -> list[SegmentSummary]:
+    def apply_retention(self, *, dry_run: bool = False, force: bool = False) -> list[SegmentSummary]:
         """Drop the segments that the queue's retention lets go, their results, and expired claims; return them.
 
-        This happens by itself whenever a segment is full; call it to drop by age in a quiet queue.
+        This happens by itself whenever a segment is full; call it to drop by age in a quiet queue.  What a group has
+        not finished stays, unless it is forced: the group then passes over what is gone, with a failed result.
 
         Raises:
             StorageError: the disk refused.
         """
-        return self._opened().apply_retention(dry_run=dry_run)
+        return self._opened().apply_retention(dry_run=dry_run, force=force)
 
     def verify(self) -> Verification:
         """Read every record and return what is damaged; nothing is changed.
@@ -408,7 +313,8 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         return inspection.stats(self._opened())
 
 
-def _close(engine: Engine[Any] | None, timeout: float | None) -> None:
+def close_engine(engine: Engine[Any] | None, timeout: float | None) -> None:
+    """Close what `take_engine` has returned, waiting so many seconds for handlers, None for as long as they take."""
     if engine is not None:
         engine.close(None if timeout is None else time.monotonic() + timeout)
 

@@ -77,6 +77,8 @@ class Coordinator(ABC):
     numbering: Numbering
     claims: ClaimAuthority
     leases: LeaseAuthority
+    hears_others = False
+    """Whether a process that watches hears what other roots tell."""
 
     @abstractmethod
     def start(self, log: EventLog, watcher: Watcher, on_claim_lost: Callable[[str, int], None]) -> None:
@@ -99,11 +101,15 @@ class Coordinator(ABC):
 
     @abstractmethod
     def watch(self) -> None:
-        """This process delivers from now on: learn of what others publish as soon as may be."""
+        """This process delivers or waits from now on: learn of what others do as soon as may be."""
 
     @abstractmethod
     def tick(self) -> None:
-        """Called twice a second in a process that delivers.  Never raises."""
+        """Called twice a second in a process that watches, and sooner if `is_tick_due`.  Never raises."""
+
+    def is_tick_due(self) -> bool:
+        """Return whether there is something to tell that others may wait for.  Costs next to nothing."""
+        return False
 
     @abstractmethod
     def stop(self) -> None:

@@ -58,6 +58,7 @@ class Engine(Generic[T]):
             retention=retention,
             numbering=self.coordinator.numbering,
             on_segment=self.coordinator.segment_opened,
+            needed_from=self.coordinator.leases.oldest_unfinished,
         )
         self.events: Events[T] = Events(self.log, serializer, payload_type)
         self.claims = Claims(self.coordinator.claims, worker_id, claim_expiration_seconds, f"eventy-{name}-claims")
@@ -71,12 +72,13 @@ class Engine(Generic[T]):
             decode=self.events.event_of,
             on_watch=self.coordinator.watch,
             on_tick=self.coordinator.tick,
+            is_tick_due=self.coordinator.is_tick_due,
         )
         self.coordinator.start(self.log, self.dispatcher, self.claims.lose)
 
-    def apply_retention(self, *, dry_run: bool) -> list[SegmentSummary]:
+    def apply_retention(self, *, dry_run: bool, force: bool) -> list[SegmentSummary]:
         """See `AbstractFileEventQueue.apply_retention`."""
-        dropped = self.log.drop_expired(dry_run=dry_run)
+        dropped = self.log.drop_expired(dry_run=dry_run, force=force)
         if not dry_run:
             self.store.results.delete_before(self.log.oldest())
             self.store.claims.delete_expired()
@@ -86,7 +88,7 @@ class Engine(Generic[T]):
         """See `EventQueue.reset`."""
         self.log.drop_all()
         self.claims.clear()
-        self.store.clear(self.log.tail() + 1)
+        self.store.clear(self.log.oldest())  # not the tail: somebody may have published since
         self.coordinator.leases.forget_unfinished()
 
     def close(self, deadline: float | None) -> None:

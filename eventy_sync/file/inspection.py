@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
 from eventy_sync.file.engine import Engine
+from eventy_sync.models import GroupInfo
 
 
 def health(engine: Engine[Any], worker_id: UUID) -> dict[str, Any]:
@@ -31,4 +33,11 @@ def stats(engine: Engine[Any]) -> dict[str, Any]:
         "subscriptions": engine.store.subscriptions.count(),
         "results": engine.store.results.count(),
         "claims": engine.store.claims.count(),
+        "groups": {each.name: _numbers(each) for each in engine.coordinator.leases.info(engine.log.tail())},
     }
+
+
+def _numbers(group: GroupInfo) -> dict[str, Any]:
+    numbers = asdict(group)
+    del numbers["name"]
+    return numbers

@@ -12,7 +12,7 @@ from typing import Any
 
 from eventy_sync.errors import EventyError, InvalidArgumentError
 from eventy_sync.event_queue import EventQueue
-from eventy_sync.file.abstract_queue import AbstractFileEventQueue
+from eventy_sync.file.abstract_queue import CLOSE_TIMEOUT_SECONDS, AbstractFileEventQueue, close_engine
 from eventy_sync.file.queue import FileEventQueue
 from eventy_sync.queue_manager import QueueManager
 
@@ -95,11 +95,12 @@ class FileQueueManager(QueueManager):
     def __exit__(self, *exc_info: object) -> None:
         with self._lock:
             self._users = max(0, self._users - 1)
-            queues = [] if self._users else list(self._queues.values())
+            # under the same lock: whoever enters now opens other engines, and is not left with ones that close
+            engines = [] if self._users else [queue.take_engine() for queue in self._queues.values()]
         errors: list[EventyError] = []
-        for queue in queues:
+        for engine in engines:
             try:
-                queue.close()
+                close_engine(engine, CLOSE_TIMEOUT_SECONDS)
             except EventyError as exc:
                 errors.append(exc)
         if errors:

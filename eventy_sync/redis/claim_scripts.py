@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
@@ -23,11 +24,20 @@ _CLAIM, _RENEW, _RESTORE = Script("claim"), Script("renew"), Script("restore")
 class ClaimScripts:
     """Thread safe.  All methods raise RedisUnavailableError where Redis cannot be had."""
 
-    def __init__(self, keys: Keys, link: Link, sessions: Sessions, root_id: UUID, epoch: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        link: Link,
+        sessions: Sessions,
+        root_id: UUID,
+        epoch: Callable[[], bytes],
+        queue_id: Callable[[], UUID],
+    ) -> None:
         # fixed after construction
-        self._keys, self._link, self._sessions, self._epoch = keys, link, sessions, epoch
+        self._keys, self._link, self._sessions, self._epoch, self._queue_id = keys, link, sessions, epoch, queue_id
         self._root_id = str(root_id)
-        # replaced as a whole
+        self._lock = threading.Lock()
+        # replaced as a whole, the session under _lock: none may be left without being given up
         self._session = sessions.begin()
         self._worker = root_id, self._root_id
 
@@ -45,7 +55,7 @@ class ClaimScripts:
         record = claim_records.without_token(worker, data, ttl_seconds)
         message = self._message("add_claim", claim_id, worker)
         arguments: list[Argument] = [self._epoch(), self._session, claim_id, _milliseconds(ttl_seconds), record]
-        arguments += [last_token, self._keys.channel, f'{message},"token":']
+        arguments += [last_token, self._keys.channel, f'{message},"token":', worker]
         return int(self._link.run(_CLAIM, self._names(claim_id), arguments, meanwhile))
 
     def prolong(self, claim: Claim, ttl_seconds: float) -> int:
@@ -63,14 +73,16 @@ class ClaimScripts:
         arguments: list[Argument] = [self._epoch(), claim_id, worker, token, milliseconds, record]
         return int(self._link.run(_RENEW, self._names(claim_id), [*arguments, self._keys.channel, message]))
 
-    def restore(self, held: Sequence[tuple[Claim, float]]) -> list[Claim]:
+    def restore(self, held: Sequence[tuple[Claim, float]], *, are_from_elsewhere: bool = False) -> list[Claim]:
         """Put claims back that the server has lost or never had, with the seconds each has left.
 
-        Returns those that another worker holds.
+        Returns those that another worker holds: under a later token, or under any if this root's are from a time when
+        it was not of this queue.  Nothing is put into another queue of this name.
         """
         keys = self._keys
-        names = [keys.claims, keys.claim_ids, *(keys.claim(claim.id) for claim, _ in held)]
-        arguments: list[Argument] = []
+        names = [keys.claims, keys.claim_ids, keys.claim_holders, keys.meta]
+        names += [keys.claim(claim.id) for claim, _ in held]
+        arguments: list[Argument] = [str(self._queue_id()), int(are_from_elsewhere)]
         for claim, remaining_seconds in held:
             record = claim_records.encode(claim, remaining_seconds)
             arguments += [claim.id, str(claim.worker_id), _milliseconds(remaining_seconds), record]
@@ -78,12 +90,13 @@ class ClaimScripts:
 
     def give_up_session(self) -> None:
         """A reply was lost: let the request not be served late, once this root has joined anew."""
-        self._sessions.give_up(self._session)
-        self._session = self._sessions.begin()
+        with self._lock:
+            self._sessions.give_up(self._session)
+            self._session = self._sessions.begin()
 
-    def _names(self, claim_id: str) -> tuple[str, str, str, str]:
+    def _names(self, claim_id: str) -> tuple[str, str, str, str, str]:
         keys = self._keys
-        return keys.claim(claim_id), keys.meta, keys.claims, keys.claim_ids
+        return keys.claim(claim_id), keys.meta, keys.claims, keys.claim_ids, keys.claim_holders
 
     def _text_of(self, worker_id: UUID) -> str:
         """Return it as text, which is most of the time the same one's."""

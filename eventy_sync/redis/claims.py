@@ -293,8 +293,10 @@ class RedisClaims:
 
     # -- joining -----------------------------------------------------------------------------------------------
 
-    def write_back(self) -> None:
+    def write_back(self, *, are_from_elsewhere: bool = False) -> None:
         """Tell Redis of the claims this root holds; one that another worker holds there is lost here.
+
+        See `ClaimScripts.restore` for which that is.
 
         Raises:
             RedisUnavailableError: Redis cannot be asked.
@@ -302,7 +304,7 @@ class RedisClaims:
         held = self._table.held()
         for start in range(0, len(held), _AT_ONCE):
             some = held[start : start + _AT_ONCE]
-            for claim in self._scripts.restore(some):
+            for claim in self._scripts.restore(some, are_from_elsewhere=are_from_elsewhere):
                 self._table.release(claim.id, claim.worker_id, claim.token)
             there_yet = self._table.batch_get([claim.id for claim, _ in some])
             for (claim, _), now in zip(some, there_yet, strict=True):

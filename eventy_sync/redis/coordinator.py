@@ -1,7 +1,7 @@
 """The coordinator of a queue on several hosts: what an open queue has of Redis, and the threads that tend it.
 
 The recovery thread lives while Redis is away, or while events are fetched from another root; the monitor
-lives in processes that deliver.  A process that only publishes and reads has neither, most of the time.
+lives in processes that deliver or wait.  A process that only publishes and reads has neither, most of the time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from eventy_sync.delivery.leases import LeaseAuthority
 from eventy_sync.errors import CoordinationError, EventyError
@@ -56,13 +57,14 @@ class RedisCoordinator(Coordinator):
     """All methods are thread safe."""
 
     numbering: RedisNumbering
+    hears_others = True
 
     def __init__(self, site: Site, *, journal_length: int, resync: bool, resync_timeout_seconds: float) -> None:
         # fixed after construction
         self._site, self._store = site, site.store
         self.roots, self.mode = Roots(site.root_id, site.store), Mode(site.shared_name.name)
         self._stopping = threading.Event()
-        self._publishing, self._asking = site.links(self._forget_epoch)
+        self._publishing, self._asking = site.links(self._leave_epoch)
         self._eviction = EvictionWarning(site.shared_name.name, self._asking)
         self._workers = Workers(site.keys, self._asking, site.worker_id, site.root_id)
         self._make_what_joins(journal_length, resync)
@@ -78,6 +80,7 @@ class RedisCoordinator(Coordinator):
         # hints only
         self._refreshed_at = 0.0
         self._applied_at = 0.0
+        self._can_tell = True
 
     def _make_what_joins(self, journal_length: int, wants_all: bool) -> None:
         site = self._site
@@ -90,16 +93,15 @@ class RedisCoordinator(Coordinator):
             filling=Filling(self._journal, journal_length),
             workers=self._workers,
             roots=self.roots,
-            link=self._asking,
             wants_all=wants_all,
         )
         self._redis_claims = RedisClaims(
             site.store.claims,
-            ClaimScripts(site.keys, self._asking, site.sessions, site.root_id, self._epoch_or_empty),
+            ClaimScripts(site.keys, self._asking, site.sessions, site.root_id, self._epoch_or_empty, self._queue_id),
             ClaimSearch(site.keys, self._asking),
             self.mode,
             self.roots,
-            rejoin=self._rejoin,
+            rejoin=self._rejoin_or_be_unavailable,
             forget_gone=self._membership.awaited,
             degrade=self.degrade,
             pause=self._stopping.wait,
@@ -158,13 +160,18 @@ class RedisCoordinator(Coordinator):
             pause=self._stopping.wait,
         )
 
-    def _forget_epoch(self) -> bool:
-        """Join anew before anything else; return whether this root had joined."""
-        had_joined, self._membership.epoch = self._membership.epoch is not None, None
+    def _leave_epoch(self, present: bytes) -> bool:
+        """Join anew before anything else if this root has joined in another epoch; return whether it had."""
+        had_joined = self._membership.epoch not in (None, present)
+        if had_joined:
+            self._membership.epoch = None
         return had_joined
 
     def _epoch_or_empty(self) -> bytes:
         return self._membership.epoch or b""
+
+    def _queue_id(self) -> UUID:
+        return self._membership.queue_id
 
     # -- the beginning and the end ---------------------------------------------------------------------------
 
@@ -182,7 +189,7 @@ class RedisCoordinator(Coordinator):
             QueueIdentityError: another queue has this name.
         """
         try:
-            self._rejoin()
+            self._rejoin_whatever_it_takes()
         except RedisUnavailableError as exc:
             self.degrade(exc)
         except (ResyncNeededError, DivergedError) as exc:
@@ -216,20 +223,38 @@ class RedisCoordinator(Coordinator):
     # -- joining and catching up -----------------------------------------------------------------------------
 
     def _rejoin(self) -> None:
-        """Join, catch up, and only then be connected."""
+        """Join, catch up, and only then be connected.
+
+        Raises:
+            ResyncNeededError: the journal does not reach back so far.
+            RedisUnavailableError: Redis cannot be had.
+        """
         self._asking.command("PING")  # without the append lock: this is what hangs when the server does
         with self._log.appending() as end:
             self._join(end)
-        try:
-            self._catch_up_patiently()
-        except ResyncNeededError as needed:
-            self.mode.change(REJOINING, needed)
-            self.perform_resync(needed.first_id, needed.last_id)
+        self._catch_up_patiently()
         self._exchange_changes()
         self._beat()
         self._eviction.look()
         self.mode.change(CONNECTED)
         self._redis_claims.write_back_if_granted_alone()
+
+    def _rejoin_whatever_it_takes(self) -> None:
+        """Do so, and get from another root what the journal has no more; not where others wait: that takes long."""
+        try:
+            self._rejoin()
+        except ResyncNeededError as needed:
+            self.mode.change(REJOINING, needed)
+            self._catching_up.perform_resync(needed.first_id, needed.last_id)
+            self._rejoin()  # once more: the server may have lost something since
+
+    def _rejoin_or_be_unavailable(self) -> None:
+        """Do so, or leave it to the recovery thread to go on."""
+        try:
+            self._rejoin()
+        except (ResyncNeededError, DivergedError) as exc:
+            self._go_on_in_recovery(REJOINING, exc)
+            raise RedisUnavailableError(str(exc)) from exc
 
     def _catch_up_patiently(self) -> None:
         """Catch up, and give a root that is just filling the journal a moment before others are asked."""
@@ -245,16 +270,6 @@ class RedisCoordinator(Coordinator):
         epoch = self._membership.join(self._log, end, self._redis_claims)
         self._checkpoints.tell_again(told_epoch, epoch)
         return epoch
-
-    def perform_resync(self, first_id: int, last_id: int) -> None:
-        """Get these events from another root, or write down that they are lost, and catch up behind them.
-
-        Raises:
-            RedisUnavailableError: Redis cannot be had.
-            StorageError: the disk refused.
-        """
-        self._catching_up.perform_resync(first_id, last_id)
-        self._catching_up.catch_up()
 
     def _exchange_changes(self) -> None:
         """Tell the others of results and subscriptions, hear of theirs, and get in a thread what was missed of them."""
@@ -320,7 +335,7 @@ class RedisCoordinator(Coordinator):
         pause_seconds = FIRST_PAUSE_SECONDS
         while not self.mode.is_connected and not self._stopping.wait(pause_seconds * random.uniform(0.5, 1.5)):
             try:
-                self._rejoin()
+                self._rejoin_whatever_it_takes()
             except EventyError as exc:
                 self.mode.change(DEGRADED, exc if isinstance(exc, CoordinationError) else CoordinationError(str(exc)))
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
@@ -329,7 +344,7 @@ class RedisCoordinator(Coordinator):
     # -- listening -------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """This process delivers: listen."""
+        """This process delivers, or waits for what others do: listen."""
         with self._lock:
             if self._monitor is None and not self._stopping.is_set():
                 self._monitor = self.start_pubsub_monitor()
@@ -353,9 +368,18 @@ class RedisCoordinator(Coordinator):
         if not self.mode.is_connected:
             return
         if self._store.outbox.may_have:
-            self._attempt(self._changes.tell)
+            self._can_tell = False
+            self._attempt(self._tell)
         if time.monotonic() - self._applied_at >= APPLY_SECONDS:
             self._attempt(self._exchange_changes)
+
+    def _tell(self) -> None:
+        self._changes.tell()
+        self._can_tell = True
+
+    def is_tick_due(self) -> bool:
+        """Return whether there are results or subscriptions to tell, and telling did not fail a moment ago."""
+        return self._can_tell and self.mode.is_connected and self._store.outbox.may_have
 
     def _beat(self) -> None:
         if (epoch := self._membership.epoch) is None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from eventy_sync.errors import CorruptRecordError, EventNotFoundError
-from eventy_sync.redis.journal import PAGE_ENTRIES, Journal
+from eventy_sync.redis.journal import PAGE_BYTES, PAGE_ENTRIES, Journal
 from eventy_sync.storage.log import Entry, EventLog, StoredRecord, fields
-
-PAGE_BYTES = 1024 * 1024
 
 
 class Filling:

@@ -19,11 +19,13 @@ from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.sessions import Sessions
 from eventy_sync.storage.log import Entry
 
-PAGE_ENTRIES = 1000
-MAX_MISSING = 200
-"""So many entries that a root is missing come back with a publish; more are fetched page by page."""
+PAGE_ENTRIES, PAGE_BYTES = 1000, 1024 * 1024
+"""So much is read at once, and a few entries more, for an event may be larger than a page."""
+MAX_MISSING, MAX_MISSING_BYTES = 200, 4 * 1024 * 1024
+"""So many entries that a root is missing come back with a publish, and a few more; others are fetched page by page."""
 
-_PUBLISH, _JOIN, _FILL, _FORGET = Script("publish"), Script("join"), Script("fill"), Script("forget")
+_PUBLISH, _JOIN, _PAGE = Script("publish"), Script("join"), Script("page")
+_FILL, _FORGET, _EXPIRE = Script("fill"), Script("forget"), Script("expire")
 
 
 class Joined(NamedTuple):
@@ -81,7 +83,7 @@ class Journal:
         wake_up = f'{{"type":"add_event","worker_id":"{worker_id}","root_id":"{root_id}","last_id":'
         self._publish = _PUBLISH.prepare(
             (keys.next_event_id, keys.journal, keys.meta),
-            (length, keys.channel, wake_up, MAX_MISSING, f"last:{root_id}"),
+            (length, keys.channel, wake_up, MAX_MISSING, MAX_MISSING_BYTES, f"last:{root_id}"),
         )
         # written under the append lock
         self._session, self._requests = sessions.begin(), 0
@@ -126,12 +128,20 @@ class Journal:
             return Refused(reply.decode())
         return Published(int(told[0]), int(told[1]), int(told[2]), missing)
 
+    def has_served(self, token: bytes) -> bool:
+        """Return whether this request was served, and no other one of this root since, as far as Redis still knows.
+
+        Raises:
+            RedisUnavailableError: Redis cannot be had.
+        """
+        done = self._asking.command("HGET", self._keys.meta, f"last:{self._root_id}")
+        return done is not None and bool(done.startswith(b"%b " % token))
+
     def join(
         self,
         queue_id: UUID,
         tail: int,
         description: bytes,
-        run_id: str,
         last_token: int,
         others: Sequence[str],
         *,
@@ -141,7 +151,7 @@ class Journal:
         keys = self._keys
         names = (keys.next_event_id, keys.journal, keys.meta, keys.awaiting, keys.roots)
         void = self._sessions.void()
-        arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, run_id, last_token]
+        arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, last_token]
         reply = self._asking.run(_JOIN, names, [*arguments, int(adopts), " ".join(void), *others])
         if reply[0] != b"ok":
             return Refused(reply[0].decode(), reply[1].decode())
@@ -155,13 +165,12 @@ class Journal:
             RedisUnavailableError: Redis cannot be had.
         """
         first_id = max(tail, 1)
-        while True:
-            page = self._asking.command("XRANGE", self._keys.journal, f"{first_id}-0", "+", "COUNT", PAGE_ENTRIES)
+        has_more = True
+        while has_more:
+            has_more, page = self._asking.run(_PAGE, (self._keys.journal,), [first_id, PAGE_ENTRIES, PAGE_BYTES])
             if page:
                 yield [_entry(each) for each in page]
-            if len(page) < PAGE_ENTRIES:
-                return
-            first_id = _entry_id(page[-1]) + 1
+                first_id = _entry_id(page[-1]) + 1
 
     def entry(self, event_id: int) -> Entry | None:
         """Return one entry, or None if the journal does not have it."""
@@ -176,6 +185,10 @@ class Journal:
         """Wait no more for these roots; say whether any was known."""
         names = (self._keys.meta, self._keys.awaiting, self._keys.roots)
         return bool(self._asking.run(_FORGET, names, root_ids))
+
+    def expire(self, pairs: Sequence[bytes], seconds: float) -> None:
+        """Take off roots, ids and descriptions in turn, unless they have spoken since or published so lately."""
+        self._asking.run(_EXPIRE, (self._keys.meta, self._keys.roots), [int(seconds), *pairs])
 
     def epoch(self) -> bytes | None:
         """Return the present epoch, or None if there is none."""

@@ -44,6 +44,7 @@ class Keys:
         self.workers = f"{self._base}workers"
         self.claims = f"{self._base}claims"
         self.claim_ids = f"{self._base}claim_ids"
+        self.claim_holders = f"{self._base}claim_holders"
         self.groups = f"{self._base}groups"
         self.resync_lock = f"{self._base}resync_lock"
         self.channel = f"{self._base}events" + (f":{database}" if database else "")

@@ -156,11 +156,7 @@ class Link:
                 connection = None
             self._used_at = now
             if connection is None:
-                connection = self._connect()
-                connection.connect()
-                if self._check is not None:
-                    self._check(connection)
-                self._connection = connection
+                connection = self._connection = self._open()
             self._was_sent = True
             connection.send_packed_command([packed], check_health=False)
             meanwhile()
@@ -173,6 +169,17 @@ class Link:
             if connection is not None:
                 connection.disconnect()
             raise
+
+    def _open(self) -> Any:
+        connection = self._connect()
+        try:
+            connection.connect()
+            if self._check is not None:
+                self._check(connection)
+        except BaseException:
+            connection.disconnect()
+            raise
+        return connection
 
     def _look_for_reply(self, connection: Any) -> None:
         """Look for the reply of a server that is near before going to sleep: waking up takes longer than that reply."""

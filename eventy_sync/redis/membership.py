@@ -7,13 +7,13 @@ anything the disk wins: this root's log and claims are told before it counts as 
 from __future__ import annotations
 
 import logging
+from uuid import UUID
 
-from eventy_sync.errors import CoordinationError, QueueIdentityError, RedisConfigurationError, StorageError
+from eventy_sync.errors import CoordinationError, QueueIdentityError, StorageError
 from eventy_sync.file.identity import adopt, mark_joined
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
 from eventy_sync.redis.journal import Joined, Journal, Refused
-from eventy_sync.redis.link import Link
 from eventy_sync.redis.messages import Heartbeat, encode
 from eventy_sync.redis.roots import Root, Roots
 from eventy_sync.redis.site import Site
@@ -36,19 +36,23 @@ class Membership:
         filling: Filling,
         workers: Workers,
         roots: Roots,
-        link: Link,
         wants_all: bool,
     ) -> None:
         # fixed after construction
         self._root, self._shared_name = site.root, site.shared_name
         self._worker_id, self._store = site.worker_id, site.store
-        self._journal, self._filling, self._workers, self._link = journal, filling, workers, link
+        self._journal, self._filling, self._workers = journal, filling, workers
         self._wants_all = wants_all
         self.root_id = str(site.root_id)
         self.roots = roots
         # written under the append lock; forgotten by anybody
         self._identity = site.identity
         self.epoch: bytes | None = None
+
+    @property
+    def queue_id(self) -> UUID:
+        """Which queue this root is of; an empty one takes another's when it joins that."""
+        return self._identity.queue_id
 
     def join(self, log: EventLog, end: LogEnd, claims: RedisClaims) -> bytes:
         """Tell Redis how far this root is, and bring both to the same; return the epoch.
@@ -64,7 +68,6 @@ class Membership:
             self._identity.queue_id,
             end.tail,
             self.roots.myself(end.tail),
-            self._run_id(),
             self._store.claims.last_token(),
             list(self.roots.others()),
             adopts=end.tail == 0,
@@ -74,7 +77,8 @@ class Membership:
                 f"another queue is called {self._shared_name.name!r} in Redis (its queue_id is {joined.detail}, this "
                 f"root's {self._identity.queue_id}): choose another name= or redis_prefix=, or another root_dir"
             )
-        if joined.queue_id != self._identity.queue_id:
+        is_anothers = joined.queue_id != self._identity.queue_id
+        if is_anothers:
             self._identity = adopt(self._root, joined.queue_id)
         if self._identity.joined != self._shared_name:
             end.rotate_locked()  # whoever has this root open without Redis looks at its identity now
@@ -86,8 +90,8 @@ class Membership:
             self._level(log, end, joined)
         if is_new:
             self._store.remembered.put(_JOINED, joined.queue_id.bytes)
-        if joined.epoch != epoch_before:
-            claims.write_back()  # the server may have forgotten them in between
+        if joined.epoch != epoch_before or is_anothers:
+            claims.write_back(are_from_elsewhere=is_anothers)  # forgotten in between, maybe, or not taken before
         self.epoch = joined.epoch
         claims.settle()
         if not self.roots.is_alone:
@@ -105,17 +109,6 @@ class Membership:
         if diverged or joined.journaled_id < joined.last_id == end.tail:
             self._filling.fill(log, joined.epoch, joined.journaled_id, end.tail, anew=diverged)
 
-    def _run_id(self) -> str:
-        """Return what tells one start of the server from another; "" where this user may not ask."""
-        try:
-            told = self._link.command("INFO", "server")
-        except RedisConfigurationError:
-            return ""
-        for line in told.splitlines():
-            if line.startswith(b"run_id:"):
-                return str(line.partition(b":")[2].decode())
-        return ""
-
     def announce(self, epoch: bytes, tail: int) -> Heard | None:
         """Say that this worker lives and which epoch it is; hear of the others, or None: the epoch is over."""
         message = Heartbeat(str(self._worker_id), self.root_id, epoch.decode())
@@ -125,10 +118,12 @@ class Membership:
         return heard
 
     def _learn(self, pairs: list[bytes]) -> None:
-        """Take over what Redis has of roots, and tell it of those that were forgotten here without it."""
+        """Take over what Redis has of roots; tell it of those forgotten here without it, and of those long gone."""
         self.roots.learn(pairs)
         if self.roots.untold:
             self._journal.forget(self.roots.untold)
+        if self.roots.expired:
+            self._journal.expire(self.roots.expired, self.roots.kept_seconds)
 
     def knows(self, root_id: str) -> bool:
         """Return whether this is our root, or one that may be alive."""
@@ -156,7 +151,6 @@ class Membership:
     def leave(self, epoch: bytes, tail: int) -> None:
         """Say that this worker ends, and, if it is the root's last one, that the root is closed."""
         try:
-            is_last = self._workers.leave()
-            self._workers.beat(epoch, self.roots.myself(tail, closed=is_last), None)
+            self._workers.leave(epoch, self.roots.myself(tail), self.roots.myself(tail, closed=True))
         except (CoordinationError, StorageError) as exc:
             logger.info("left without a word: %s", exc)

@@ -68,20 +68,21 @@ class RedisNumbering:
             return published
         if self._membership.roots.is_alone:
             return self._local.number(end, batches)
-        raise self._mode.refusal(
-            "whether the event was published is unknown" if is_unknown else "the event was not published"
-        )
+        raise self._mode.refusal(_what_became_of_it(is_unknown))
 
     def publish_to_redis(
         self, end: LogEnd, payload_fields: Sequence[bytes], *, others_wait: bool = False
     ) -> tuple[tuple[int, int] | None, bool]:
         """Return first id and time, or None if Redis cannot be had, and whether it may have published all the same."""
         started, failures = time.monotonic(), 0
-        lost_token = b""  # of a request whose reply was lost: asking once more settles it
+        lost_token = lost_epoch = b""  # of a request whose reply was lost: asking once more settles it
         while (self._mode.value != DEGRADED or lost_token) and time.monotonic() < started + LONGEST_SECONDS:
             token = b""
             try:
                 epoch = self._membership.epoch or self._join(end)
+                if lost_token and epoch != lost_epoch and not self._journal.has_served(lost_token):
+                    self._degrade(CoordinationError("Redis has lost something since it was asked"))
+                    break  # it may have been served before, and another root may have the event
                 token = self._journal.token()
                 reply = self._journal.publish(
                     epoch, token, lost_token, end.tail, end.tail_at, payload_fields, others_wait=others_wait
@@ -93,7 +94,7 @@ class RedisNumbering:
                 failures += 1
                 is_lost_again = bool(token and lost_token and exc.may_have_run)  # one token alone can be asked for
                 if token and exc.may_have_run:
-                    lost_token = lost_token or token
+                    lost_token, lost_epoch = lost_token or token, lost_epoch or epoch
                     self._journal.give_up_session()
                 if failures > MAX_FAILURES or exc.is_timeout or is_lost_again:
                     self._degrade(exc)
@@ -102,7 +103,7 @@ class RedisNumbering:
                 self._membership.epoch = None
             except ResyncNeededError as exc:
                 self._resync(exc)
-                raise CoordinationError(f"the event was not published: {exc}") from exc
+                raise CoordinationError(f"{_what_became_of_it(bool(lost_token))}: {exc}") from exc
             except QueueIdentityError as exc:
                 self._degrade(exc)
                 raise
@@ -153,3 +154,7 @@ class RedisNumbering:
                 "its log goes; start a worker there, or, if it is gone for good, forget it: eventy-sync forget-root"
             )
         self._pause(_PAUSE_SECONDS if awaited else 0.0)
+
+
+def _what_became_of_it(is_unknown: bool) -> str:
+    return "whether the event was published is unknown" if is_unknown else "the event was not published"

@@ -19,6 +19,7 @@ from eventy_sync.storage.state import StateStore
 
 ROOT_EXPIRY_SECONDS = 86_400.0
 REMEMBER_SECONDS = 600.0
+_EXPIRED_AT_ONCE = 100
 _NAME, _FORGOTTEN = "roots", "forgotten_roots"
 
 
@@ -51,6 +52,12 @@ class Roots:
         self._forgotten: dict[str, float] = {}  # until when what was heard of a root does not count
         self.count = 0  # in Redis, as was last heard
         self.untold: list[str] = []  # forgotten here, and not yet in Redis
+        self.expired: list[bytes] = []  # ids and descriptions, in turn, that Redis need not keep any more
+
+    @property
+    def kept_seconds(self) -> float:
+        """How long Redis keeps what a root has said of itself."""
+        return 2 * self._expiry_seconds
 
     def myself(self, tail: int, *, closed: bool = False) -> bytes:
         """Return what this root says of itself."""
@@ -109,6 +116,8 @@ class Roots:
         flat = list(pairs)
         self.count = len(flat) // 2
         found: dict[str, Root] = {}
+        expired: list[bytes] = []
+        kept_since = time.time() - self.kept_seconds
         for key, value in zip(flat[::2], flat[1::2], strict=True):
             try:
                 root_id, root = key.decode(), msgspec.json.decode(value, type=Root)
@@ -116,6 +125,9 @@ class Roots:
                 continue
             if root_id != self._root_id:
                 found[root_id] = root
+                if root.seen_at < kept_since:
+                    expired += [key, value]
+        self.expired = expired[: 2 * _EXPIRED_AT_ONCE]
         before = self.others()
         self._recall_forgotten()
         self.untold = [each for each, root in found.items() if not root.forgotten and self._is_forgotten(each, root)]

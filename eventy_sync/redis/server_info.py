@@ -13,39 +13,39 @@ from typing import Any
 import redis
 
 from eventy_sync.errors import RedisConfigurationError
-from eventy_sync.redis.link import Link
+from eventy_sync.redis.keys import Keys
+from eventy_sync.redis.link import Link, Script
 
 logger = logging.getLogger(__name__)
 
-_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+_ARRIVE = Script("arrive")
 _POLICY = re.compile(rb"^maxmemory_policy:([\w-]+)", re.MULTILINE)
 _HARMLESS = b"noeviction"
 
 
 class SameServer:
-    """Asks each new connection whether it leads to the server of before.
+    """Asks each new connection whether it leads to the server on which this root has joined; see ``arrive.lua``.
 
-    One that was restarted, or has taken the other's place, may have lost the last writes and yet know the epoch.
-    `forget_epoch` makes this root join anew, and returns whether it had joined.  Thread safe.
+    One that was restarted, or has taken the other's place, may have lost the last writes and yet know the epoch.  It
+    forgets it before anything else comes over that connection, so what another thread asks under it is refused.
+    `leave_epoch` gets the epoch that the server has, b"" for none, makes this root join anew if it has joined in
+    another one, and returns whether it had.  Thread safe.
     """
 
-    def __init__(self, forget_epoch: Callable[[], bool]) -> None:
-        self._forget_epoch = forget_epoch
-        self._run_id: bytes | None = None
+    def __init__(self, keys: Keys, leave_epoch: Callable[[bytes], bool]) -> None:
+        names = [keys.next_event_id, keys.journal, keys.changes, keys.meta, keys.roots, keys.workers]
+        self._names = [*names, keys.awaiting, keys.claims, keys.claim_ids, keys.claim_holders]
+        self._leave_epoch = leave_epoch
 
     def check(self, connection: Any) -> None:
         """Ask over an open connection of redis-py.
 
         Raises:
             redis.ConnectionError: it is another server; the next connection is taken.
+            redis.ResponseError: a key holds something else; the error names it.
         """
-        connection.send_command("INFO", "server", check_health=False)
-        try:
-            found = _RUN_ID.search(connection.read_response())
-        except redis.ResponseError:  # not permitted, or a server that does not know it
-            return
-        before, self._run_id = self._run_id, found[1] if found else None
-        if before is not None and before != self._run_id and self._forget_epoch():
+        connection.send_command("EVAL", _ARRIVE.text, len(self._names), *self._names, check_health=False)
+        if self._leave_epoch(connection.read_response() or b""):
             raise redis.ConnectionError("the server was restarted, or another one has taken its place")
 
 

@@ -7,6 +7,7 @@ which serves none of its requests from then on.
 from __future__ import annotations
 
 import secrets
+import threading
 
 MAX_VOID = 100
 
@@ -15,6 +16,8 @@ class Sessions:
     """The sessions that this process has given up and the server may not know of yet.  Thread safe."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # guarded by _lock for writing: claims give up theirs while a join tells of others
         self._void: tuple[str, ...] = ()
 
     def begin(self) -> bytes:
@@ -23,7 +26,8 @@ class Sessions:
 
     def give_up(self, session: bytes) -> None:
         """Remember that nothing of this session may be served any more."""
-        self._void = (*self._void, session.decode())[-MAX_VOID:]
+        with self._lock:
+            self._void = (*self._void, session.decode())[-MAX_VOID:]
 
     def void(self) -> tuple[str, ...]:
         """Return what the server has to be told."""
@@ -31,4 +35,5 @@ class Sessions:
 
     def told(self, sessions: tuple[str, ...]) -> None:
         """Forget these: the server knows."""
-        self._void = tuple(each for each in self._void if each not in sessions)
+        with self._lock:
+            self._void = tuple(each for each in self._void if each not in sessions)

@@ -34,7 +34,7 @@ class Site:
         """This root's own id."""
         return self.identity.root_id
 
-    def links(self, forget_epoch: Callable[[], bool]) -> tuple[Link, Link]:
+    def links(self, leave_epoch: Callable[[bytes], bool]) -> tuple[Link, Link]:
         """Return a link for publishing and one for all else, which both notice another server; see `SameServer`."""
-        same_server = SameServer(forget_epoch)
+        same_server = SameServer(self.keys, leave_epoch)
         return Link(self.pool.make, same_server.check), Link(self.pool.make, same_server.check)

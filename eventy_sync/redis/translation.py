@@ -29,16 +29,19 @@ _CODES: tuple[tuple[type[redis.RedisError], str], ...] = (  # redis-py takes the
     (redis.exceptions.ClusterCrossSlotError, "CROSSSLOT"),
 )
 _PERMISSIONS = "the user may not do this; docs/redis.rst lists the permissions it needs"
+_NO_PASSWORD = "the server wants a password: give redis_password, or put it into redis_url"
+_SOMETHING_ELSE = "a key of this queue holds something else: choose another redis_prefix or name, or delete the key"
 _LASTING = {
     "WRONGPASS": "the user name or password is wrong: check redis_password and redis_url",
-    "NOAUTH": "the server wants a password: give redis_password, or put it into redis_url",
+    "NOAUTH": _NO_PASSWORD,
     "invalid username-password": "the user name or password is wrong: check redis_password and redis_url",
-    "Authentication required": "the server wants a password: give redis_password, or put it into redis_url",
+    "Authentication required": _NO_PASSWORD,
+    "unauthenticated": _NO_PASSWORD,  # thus said of a command with many arguments
     "NOPERM": _PERMISSIONS,
     "o permissions to ": _PERMISSIONS,  # thus said of a command in a script
     "user executing the script can't": _PERMISSIONS,  # thus by Redis 7.0
-    "WRONGTYPE": "a key of this queue holds something else: choose another redis_prefix or name",
-    "not an integer": "a key of this queue holds something else: choose another redis_prefix or name",
+    "WRONGTYPE": _SOMETHING_ELSE,
+    "not an integer": _SOMETHING_ELSE,
     "CROSSSLOT": "this server is a node of a Redis Cluster: take redis+cluster:// for redis_url",
     "cluster support disabled": "this server is not part of a Redis Cluster: take redis:// for redis_url",
     "CERTIFICATE_VERIFY_FAILED": "the server's certificate is not trusted: give ssl_ca_certs= in redis_url",

@@ -73,16 +73,15 @@ class Workers:
         """Return whether it is time for a heartbeat."""
         return time.monotonic() - self._beaten_at >= HEARTBEAT_SECONDS
 
-    def beat(self, epoch: bytes, root: bytes, message: bytes | None) -> Heard | None:
-        """Say that this worker lives, or, without a message, that its root is as described; None: the epoch is over."""
+    def beat(self, epoch: bytes, root: bytes, message: bytes) -> Heard | None:
+        """Say that this worker lives, and what to keep of its root; None: the epoch is over."""
         self._beaten_at = time.monotonic()
-        worker = b"" if message is None else self._myself()
         keys = self._keys
         names = (keys.next_event_id, keys.meta, keys.roots, keys.workers)
         reply = self._link.run(
-            _HEARTBEAT, names, [epoch, self._root_id, root, self._worker_id, worker, keys.channel, message or b""]
+            _HEARTBEAT, names, [epoch, self._root_id, root, self._worker_id, self._myself(), keys.channel, message]
         )
-        if message is not None and time.monotonic() - self._swept_at >= SWEEP_SECONDS:
+        if time.monotonic() - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = time.monotonic()
             self._sweep()
         return None if reply[0] < 0 else Heard(reply[0], reply[1])
@@ -102,9 +101,13 @@ class Workers:
         pairs = _decoded(self._link.command("HGETALL", self._keys.workers))
         return {name.decode(errors="replace"): worker for name, worker in pairs if worker is not None}
 
-    def leave(self) -> bool:
-        """Take this worker off the list; return whether it was the last one of its root."""
-        return bool(self._link.run(_LEAVE, (self._keys.workers,), [self._worker_id, self._root_id]))
+    def leave(self, epoch: bytes, root: bytes, closed_root: bytes) -> bool:
+        """Take this worker off the list, and say what to keep of its root, closed if this was the last one there.
+
+        Returns whether it was.
+        """
+        names = (self._keys.workers, self._keys.meta, self._keys.roots)
+        return bool(self._link.run(_LEAVE, names, [epoch, self._worker_id, self._root_id, root, closed_root]))
 
 
 def _decoded(flat: Sequence[bytes]) -> Iterator[tuple[bytes, Worker | None]]:

@@ -244,6 +244,10 @@ def test_a_failing_handler_leaves_a_failed_result_and_delivery_goes_on(queue: Fi
     assert [result.success for result in results] == [False, False, False, True]
     assert "ValueError: boom\\x07" in str(results[0].details)
     assert results[3].details == "fine"
+    assert queue.search_results(success__eq=False).items == results[:3]
+    assert queue.search_results(success__eq=True).items == results[3:]
+    assert (queue.count_results(success__eq=False), queue.count_results(success__eq=True)) == (3, 1)
+    assert queue.count_results(group__eq="billing") == len(queue.search_results(group__eq="billing").items) == 0
 
 
 def test_skip_leaves_no_result_and_retry_runs_again(queue: FileEventQueue[Any]) -> None:

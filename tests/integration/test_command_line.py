@@ -6,16 +6,18 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from eventy_sync import FileEventQueue
+from eventy_sync import EventResult, FileEventQueue
+from eventy_sync.identifiers import new_id
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
 COMMANDS = ["demo", "publish", "tail", "worker", "info", "events", "results", "claims", "verify", "repair", "gc"]
-COMMANDS += ["health", "workers", "resync", "forget-root"]
+COMMANDS += ["groups", "dead", "requeue", "pause", "resume", "health", "workers", "resync", "forget-root"]
 
 
 @pytest.fixture
@@ -157,6 +159,19 @@ def test_filters_of_the_lists(run_cli: Run, filled: Path) -> None:
     assert only.endswith("did 6")
     assert run_cli("events", "-d", filled, "--since", "yesterday").returncode == 2
     assert run_cli("events", "-d", filled, "--page", "nonsense").returncode == 1
+
+
+def test_results_are_shown_by_what_came_of_them_and_by_group(run_cli: Run, filled: Path) -> None:
+    """Failures alone, successes alone, one group's."""
+    with FileEventQueue(filled, payload_type=dict) as queue:
+        now = datetime.now(timezone.utc)
+        failed = EventResult(new_id(), 7, queue.worker_id, False, "ValueError", now, group="billing")
+        queue._opened().store.results.add_many([failed])
+    for option in (("--failed",), ("--group", "billing")):
+        (line,) = lines(run_cli("results", "-d", filled, *option))
+        assert line.startswith("event 7  FAILED")
+    assert len(lines(run_cli("results", "-d", filled, "--succeeded", "--limit", 100))) == 30
+    assert lines(run_cli("results", "-d", filled, "--succeeded", "--group", "billing")) == []
 
 
 def test_claims_that_are_held_are_shown(run_cli: Run, filled: Path) -> None:

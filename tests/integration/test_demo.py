@@ -44,13 +44,16 @@ def test_the_demo_loses_nothing_and_says_so(run_cli: Run, tmp_path: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     expected = len(LOG.read_text().splitlines())
     assert expected > 2000
-    assert f"published   {expected} lines in " in done.stdout
+    assert f"published   {expected + 1} lines in " in done.stdout
     assert "killed      one of two workers, with -9, after " in done.stdout
     assert "lost        nothing" in done.stdout
     assert "0 damaged records" in done.stdout
+    assert re.search(r"^tried again [1-9]", done.stdout, flags=re.MULTILINE)
+    assert f"given up    event {expected + 1} after 5 attempts: ValueError" in done.stdout
     assert len(re.findall(r"^worked ", done.stdout, flags=re.MULTILINE)) >= 2
     with FileEventQueue(tmp_path / "kept" / "lines") as queue:
-        assert queue.count_events() == expected
+        assert queue.count_events() == expected + 1  # one that cannot be handled
+        assert [letter.event_id for letter in queue.dead_letters("statuses").items] == [expected + 1]
     assert run_cli("demo", "--keep", tmp_path / "kept").returncode == 2
     assert demo_processes(tmp_path) == []
 

@@ -14,13 +14,14 @@ import pytest
 
 from eventy_sync import CoordinationError, InvalidArgumentError
 from eventy_sync.redis import RedisFileEventQueue
+from eventy_sync.redis.roots import ROOT_EXPIRY_SECONDS, Root
 from eventy_sync.redis.server import RedisServer
 from eventy_sync.redis.workers import EXPIRY_SECONDS, Worker
 
 Queue = RedisFileEventQueue[Any]
 Make = Callable[..., Queue]
 Wait = Callable[..., None]
-WORKERS, ROOTS = "eventy:orders:workers", "eventy:orders:roots"
+WORKERS, ROOTS, META = "eventy:orders:workers", "eventy:orders:roots", "eventy:orders:meta"
 WORKER = """
     import sys
     from eventy_sync.redis import RedisFileEventQueue
@@ -151,6 +152,23 @@ def test_a_process_that_only_publishes_is_heard_of(make: Make, server: RedisServ
             return now.seen_at > before.seen_at and now.tail > 1
 
         wait_until(heard)
+
+
+def test_roots_that_lived_shortly_do_not_fill_the_server(make: Make, server: RedisServer, wait_until: Wait) -> None:
+    """What was kept of them goes when nobody counts with them any more; who may live stays, and is counted with."""
+    with make("b") as b:
+        b.publish({"n": 1})
+    long_ago = time.time() - 2 * ROOT_EXPIRY_SECONDS - 60
+    for number in range(150):
+        server.command("HSET", ROOTS, f"old {number}", msgspec.json.encode(Root("h", 1, long_ago, number % 2 > 0)))
+        server.command("HSET", META, f"last:old {number}", f"token 1 {int(long_ago * 1_000_000)}")
+    with make("a") as a:
+        a.publish({"n": 2})
+        wait_until(lambda: server.command("HLEN", ROOTS) == 2)
+        assert len([each for each in server.command("HKEYS", META) if each.startswith(b"last:")]) == 2
+        assert server.command("HGET", META, "roots") == b"2"
+        server.kill()
+        assert not publishes(a)
 
 
 def test_a_forgotten_root_is_forgotten_by_all(make: Make, server: RedisServer, wait_until: Wait) -> None:

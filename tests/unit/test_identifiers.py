@@ -7,7 +7,10 @@ import threading
 from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
-from eventy_sync.identifiers import floor_id, milliseconds, new_id
+import pytest
+
+from eventy_sync import identifiers
+from eventy_sync.identifiers import floor_id, milliseconds, new_id, new_ids
 
 
 def test_ids_are_version_7_and_grow() -> None:
@@ -44,6 +47,47 @@ def test_a_forked_child_makes_other_ids_than_its_parent() -> None:
     theirs = {data[start : start + 16] for start in range(0, len(data), 16)}
     assert len(theirs) == 100
     assert not mine & theirs
+
+
+def test_many_ids_in_a_row_are_nobody_elses() -> None:
+    """Whole numbers that follow each other, all of them ids like others, in their place between those."""
+    before = new_id()
+    first = new_ids(500)
+    row = [UUID(int=first.int + number) for number in range(500)]
+    after = new_id()
+    assert before < row[0]
+    assert row[-1] < after
+    assert {(each.version, each.variant) for each in row} == {(7, "specified in RFC 4122")}
+    at = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+    assert floor_id(milliseconds(at)) <= new_ids(3, milliseconds(at)) < floor_id(milliseconds(at) + 1)
+
+
+def test_threads_never_share_ids_in_a_row() -> None:
+    """Eight threads, rows and single ones by turns."""
+    made: list[int] = []
+
+    def make() -> None:
+        for _ in range(300):
+            first = new_ids(7).int
+            made.extend([*range(first, first + 7), new_id().int])
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == len(made) == 8 * 300 * 8
+
+
+def test_ids_in_a_row_never_run_into_the_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the low bits would overflow, the row begins behind that."""
+    monkeypatch.setattr(identifiers._sequence, "_millisecond", 1)
+    monkeypatch.setattr(identifiers._sequence, "_count", (5 << 62) + (1 << 62) - 4)
+    first = new_ids(10, 1)
+    row = [UUID(int=first.int + number) for number in range(10)]
+    assert {(each.version, each.variant) for each in row} == {(7, "specified in RFC 4122")}
+    assert row == sorted(row)
+    assert row[-1] < new_ids(1, 1)
 
 
 def test_the_floor_of_a_time_parts_ids_before_from_ids_after() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-from eventy_sync import FileQueueManager, InvalidArgumentError, QueueClosedError, StorageError
+from eventy_sync import EventQueue, FileQueueManager, InvalidArgumentError, QueueClosedError, StorageError
 from eventy_sync.file.manager import queue_name
 
+Wait = Callable[..., None]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -51,6 +53,42 @@ def test_nested_blocks_close_with_the_outermost(root: Path) -> None:
         with manager:
             pass
         assert manager.get_event_queue(dict).count_events() == 0
+
+
+def test_a_block_that_begins_while_the_last_one_ends_has_open_queues(root: Path, wait_until: Wait) -> None:
+    """The thread that ends the last block closes what that one used, and not what the next one uses."""
+    manager = FileQueueManager(root)
+    manager.register(dict)
+    manager.register(Order)
+    handling, may_end = threading.Event(), threading.Event()
+
+    def handle(event: object) -> None:
+        handling.set()
+        assert may_end.wait(20)
+
+    manager.__enter__()
+    manager.get_event_queue(dict).subscribe(handle)
+    manager.get_event_queue(dict).publish({})
+    wait_until(handling.is_set)
+    thread = threading.Thread(target=lambda: manager.__exit__(None, None, None))
+    thread.start()
+    try:
+        wait_until(lambda: is_closed(manager.get_event_queue(dict)))  # and waits for its handler
+        with manager:
+            may_end.set()
+            thread.join()
+            assert manager.get_event_queue(Order).publish(Order(1)).id == 1
+    finally:
+        may_end.set()
+        thread.join()
+
+
+def is_closed(queue: EventQueue[Any]) -> bool:
+    try:
+        queue.count_events()
+    except QueueClosedError:
+        return True
+    return False
 
 
 def test_an_unregistered_type_is_refused(root: Path) -> None:

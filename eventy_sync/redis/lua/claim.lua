@@ -1,10 +1,11 @@
 -- Take a claim unless somebody holds it.
 --
 -- KEYS[1] claim:<claim id>   KEYS[2] meta   KEYS[3] claims: ids by the millisecond they end   KEYS[4] claim_ids
+-- KEYS[5] claim_holders: by id, worker and token
 --
 -- ARGV[1] epoch   ARGV[2] session   ARGV[3] claim id   ARGV[4] milliseconds it lasts
 -- ARGV[5] JSON of the claim up to its token   ARGV[6] the root's last token
--- ARGV[7] channel   ARGV[8] the message for the others up to its token
+-- ARGV[7] channel   ARGV[8] the message for the others up to its token   ARGV[9] worker_id
 --
 -- Returns the fencing token, 0 when it is held, or -1 when the epoch has changed, the session is void, or other
 -- roots have not yet said which claims they hold.
@@ -29,9 +30,11 @@ if token % 16 == 0 then
     for _, ended in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 50)) do
         redis.call('ZREM', KEYS[3], ended)
         redis.call('ZREM', KEYS[4], ended)
+        redis.call('HDEL', KEYS[5], ended)
     end
 end
 redis.call('ZADD', KEYS[3], string.format('%d', now + ARGV[4]), ARGV[3])
 redis.call('ZADD', KEYS[4], 0, ARGV[3])
+redis.call('HSET', KEYS[5], ARGV[3], ARGV[9] .. ' ' .. digits)
 redis.call('PUBLISH', ARGV[7], ARGV[8] .. digits .. '}')
 return token

@@ -127,7 +127,7 @@ local function give_back()
             next_id = each[1]
         else
             for id = each[1], each[2] do
-                wait(id, now, each[3] - 1, each[3] > 1 and each[5] or now_us, each[4])
+                wait(id, now, each[3] - 1, each[5], each[4])
             end
         end
     end
@@ -220,7 +220,7 @@ local function take_back()
         local holder, attempt, begun, text = lease_of(under)
         forget(under)
         for _, range in ipairs(ranges_of(text or '')) do
-            if tonumber(attempt) >= tonumber(ARGV[13]) then
+            if tonumber(attempt) >= tonumber(ARGV[13]) and range[1] == range[2] then  -- one of several may not have begun
                 lend(range[1], range[2], attempt, begun, holder)
             else
                 for id = range[1], range[2] do
@@ -231,7 +231,8 @@ local function take_back()
     end
 end
 
--- Take what is due, and up to the root's tail, from those that wait; never begun ones together.
+-- Take what is due, and up to the root's tail, from those that wait, and return how many fresh events may come with it.
+-- Never begun ones come together; one that was tried before comes alone, for it may be what kills the worker.
 local function lend_due()
     local due, offset, page = {}, 0
     repeat
@@ -243,27 +244,29 @@ local function lend_due()
         end
         offset = offset + 100
     until #due >= limit or #page < 100
-    table.sort(due)
-    local first, last, since
+    local first, last, room = nil, nil, limit
     for _, name in ipairs(due) do
         local id = tonumber(name)
-        local attempts, begun = string.match(redis.call('HGET', KEYS[7], name) or '0 ' .. now_us, '^(%d+) (%d+)')
+        local attempts, begun = string.match(redis.call('HGET', KEYS[7], name) or '0 0', '^(%d+) (%d+)')
+        if attempts ~= '0' and room < limit then
+            break
+        end
         redis.call('ZREM', KEYS[6], name)
         redis.call('HDEL', KEYS[7], name)
-        if first and (attempts ~= '0' or id ~= last + 1) then
-            lend(first, last, 1, since, '')
-            first = nil
-        end
         if attempts ~= '0' then
             lend(id, id, attempts + 1, begun, '')
-        else
-            first, last, since = first or id, id, first and since or begun
+            return 0
         end
+        if first and id ~= last + 1 then
+            lend(first, last, 1, now_us, '')
+            first = nil
+        end
+        first, last, room = first or id, id, room - 1
     end
     if first then
-        lend(first, last, 1, since, '')
+        lend(first, last, 1, now_us, '')
     end
-    return limit - #due
+    return room
 end
 
 local wait_ms = -1

@@ -2,13 +2,14 @@
 --
 -- KEYS[1] meta   KEYS[2] awaiting   KEYS[3] roots   ARGV root ids
 --
--- A mark stays in `roots`, so that the others, who remember them, forget them too.
+-- A mark stays in `roots` for as long as others may remember them, so that they forget them too.
 -- Returns how many were known.
 
+local mark = string.format('{"closed":true,"forgotten":true,"seen_at":%d}', redis.call('TIME')[1])
 local known = 0
 for _, root in ipairs(ARGV) do
     known = known + redis.call('HEXISTS', KEYS[3], root)
-    redis.call('HSET', KEYS[3], root, '{"closed":true,"forgotten":true}')
+    redis.call('HSET', KEYS[3], root, mark)
 end
 redis.call('SREM', KEYS[2], unpack(ARGV))
 if redis.call('SCARD', KEYS[2]) == 0 then

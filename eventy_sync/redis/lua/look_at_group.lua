@@ -25,8 +25,8 @@ local records = redis.call('HGETALL', KEYS[5])
 for index = 1, #records, 2 do
     local id = tonumber(records[index])
     waiting, oldest = waiting + 1, math.min(oldest, id)
-    if is_finished and id <= tail then  -- what waits for its time without having been tried does not count
-        is_finished = string.sub(records[index + 1], 1, 2) == '0 '
+    if is_finished and id <= tail then  -- what waits for its time without having been handed out does not count
+        is_finished = string.sub(records[index + 1], 1, 4) == '0 0 '
             and tonumber(redis.call('ZSCORE', KEYS[4], records[index]) or '0') > now
     end
 end

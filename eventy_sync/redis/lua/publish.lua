@@ -5,29 +5,30 @@
 -- KEYS[3] meta            hash: epoch, last_at, roots, awaiting, unfilled, void, last:<root_id>
 --
 -- ARGV[1] journal length   ARGV[2] channel   ARGV[3] the wake-up message up to its last id
--- ARGV[4] how many missing entries may be returned   ARGV[5] field of the root's last request in meta
--- ARGV[6] epoch   ARGV[7] request token, its first 8 characters the session   ARGV[8] the root's tail
--- ARGV[9] the time of the root's last event, "0" if it is not known
--- ARGV[10] token of the same request whose reply was lost, or ""   ARGV[11..] payload fields, one for each event
+-- ARGV[4], ARGV[5] how many missing entries may be returned, and of how many bytes, but for the last few
+-- ARGV[6] field of the root's last request in meta
+-- ARGV[7] epoch   ARGV[8] request token, its first 8 characters the session   ARGV[9] the root's tail
+-- ARGV[10] the time of the root's last event, "0" if it is not known
+-- ARGV[11] token of the same request whose reply was lost, or ""   ARGV[12..] payload fields, one for each event
 --
 -- Returns "<first id> <time> <roots known>", or that and the entries which the root is missing, or "rejoin",
 -- "awaiting", "behind".
 
 local meta = redis.call('HMGET', KEYS[3], 'epoch', 'last_at', 'roots', 'awaiting', 'unfilled', 'void')
 local last_at, void = meta[2], meta[6]
-if meta[1] ~= ARGV[6] or meta[5] or (void and string.find(void, string.sub(ARGV[7], 1, 8), 1, true)) then
+if meta[1] ~= ARGV[7] or meta[5] or (void and string.find(void, string.sub(ARGV[8], 1, 8), 1, true)) then
     return 'rejoin'
 end
 local told, first
-if ARGV[10] ~= '' then
-    redis.call('HSET', KEYS[3], 'void', string.sub((void or '') .. ' ' .. string.sub(ARGV[10], 1, 8), -2000))
-    local done = redis.call('HGET', KEYS[3], ARGV[5])
-    if done and string.sub(done, 1, #ARGV[10] + 1) == ARGV[10] .. ' ' then
-        told = string.sub(done, #ARGV[10] + 2)
+if ARGV[11] ~= '' then
+    redis.call('HSET', KEYS[3], 'void', string.sub((void or '') .. ' ' .. string.sub(ARGV[11], 1, 8), -2000))
+    local done = redis.call('HGET', KEYS[3], ARGV[6])
+    if done and string.sub(done, 1, #ARGV[11] + 1) == ARGV[11] .. ' ' then
+        told = string.sub(done, #ARGV[11] + 2)
         first = tonumber(string.match(told, '^%d+'))
     end
 end
-local given, tail = #ARGV - 10, tonumber(ARGV[8])
+local given, tail = #ARGV - 11, tonumber(ARGV[9])
 if not told then
     if meta[4] then
         return 'awaiting'
@@ -45,7 +46,7 @@ end
 
 local missing
 if first == tail + 1 then
-    if last_at and ARGV[9] ~= last_at and ARGV[9] ~= '0' and not told then
+    if last_at and ARGV[10] ~= last_at and ARGV[10] ~= '0' and not told then
         return refuse('rejoin')  -- the root's last event is not the queue's
     end
 elseif first > tail then
@@ -53,9 +54,23 @@ elseif first > tail then
     if count > tonumber(ARGV[4]) then
         return refuse('behind')
     end
-    missing = redis.call('XRANGE', KEYS[2], string.format('%d-0', math.max(tail, 1)), string.format('%d-0', first - 1))
+    missing = {}
+    local bytes, from, to = 0, string.format('%d-0', math.max(tail, 1)), string.format('%d-0', first - 1)
+    local last
+    repeat  -- a few at once, which may be as large as events can be
+        local some = redis.call('XRANGE', KEYS[2], from, to, 'COUNT', 4)
+        for _, entry in ipairs(some) do
+            missing[#missing + 1] = entry
+            bytes = bytes + #(entry[2][4] or '')
+        end
+        last = some[4] and some[4][1] or to
+        from = '(' .. last
+    until last == to or bytes > tonumber(ARGV[5])
+    if last ~= to then
+        return refuse('behind')
+    end
     if #missing > count then
-        if ARGV[9] ~= '0' and missing[1][2][2] ~= ARGV[9] then
+        if ARGV[10] ~= '0' and missing[1][2][2] ~= ARGV[10] then
             return refuse('rejoin')
         end
         table.remove(missing, 1)
@@ -70,16 +85,16 @@ end
 if not told then
     local time = redis.call('TIME')
     local at = time[1] * 1000000 + time[2]
-    at = string.format('%.0f', math.max(at, tonumber(last_at or ARGV[9])))
+    at = string.format('%.0f', math.max(at, tonumber(last_at or ARGV[10])))
     local id = string.format('%d', first)
     told = id .. ' ' .. at
-    for index = 11, #ARGV do
-        if index > 11 then
-            id = string.format('%d', first + index - 11)
+    for index = 12, #ARGV do
+        if index > 12 then
+            id = string.format('%d', first + index - 12)
         end
         redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], id .. '-0', 'a', at, 'f', ARGV[index])
     end
-    redis.call('HSET', KEYS[3], 'last_at', at, ARGV[5], ARGV[7] .. ' ' .. told)
+    redis.call('HSET', KEYS[3], 'last_at', at, ARGV[6], ARGV[8] .. ' ' .. told)
     redis.call('PUBLISH', ARGV[2], ARGV[3] .. id .. '}')
 end
 told = told .. ' ' .. (meta[3] or '0')

@@ -228,7 +228,7 @@ def _write(database: sqlite3.Connection, group: str, state: GroupState, now: Now
     database.executemany(
         "INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?)",
         (
-            (group, each.event_id, each.attempts, now.wall + each.due_ms * 1000, each.begun_at or now.wall, each.token)
+            (group, each.event_id, each.attempts, now.wall + each.due_ms * 1000, each.begun_at, each.token)
             for each in state.waiting
         ),
     )

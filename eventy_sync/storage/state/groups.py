@@ -38,11 +38,11 @@ class GroupTable:
         ]
 
     def is_finished(self, group: str, tail: int) -> bool:
-        """Return whether no event up to `tail` is fresh, leased or waits for another attempt."""
+        """Return whether no event up to `tail` is fresh, leased or waits for another attempt; see `LeaseAuthority`."""
         statement = (
             "SELECT next_id > ? AND NOT EXISTS (SELECT 1 FROM leases WHERE group_name = name AND first_id <= ?) "
             "AND NOT EXISTS (SELECT 1 FROM waiting WHERE group_name = name AND event_id <= ? "
-            "AND (attempts > 0 OR due_at <= ?)) FROM groups WHERE name = ?"
+            "AND (attempts > 0 OR begun_at > 0 OR due_at <= ?)) FROM groups WHERE name = ?"
         )
         rows = self._connection.rows(statement, (tail, tail, tail, self._clocks().wall, group))
         return not rows or bool(rows[0][0])

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
 from itertools import islice
-from operator import attrgetter, itemgetter
-from typing import Any
+from operator import attrgetter
 from uuid import UUID
 
 from eventy_sync.errors import InvalidArgumentError
@@ -173,9 +172,10 @@ def _count_one_by_one(connection: Connection, filters: Filters, where: Where) ->
 
 
 def _results_in_runs(connection: Connection, filters: Filters, after: int) -> Iterator[EventResult]:
-    runs = _runs(connection, filters, max(0, after - MAX_RUN + 1))
-    for _, run, position in _in_order(runs, filters, after):
-        yield run.result(position)
+    """Yield what fits behind this id, by id: ids of a run are whole numbers in a row, so no two runs interleave."""
+    for run in _runs(connection, filters, max(0, after - MAX_RUN + 1)):
+        first = after - run.base_id.int + 1
+        yield from (run.result(position) for position in filters.positions(run) if position >= first)
 
 
 def _runs(connection: Connection, filters: Filters, first_id: int) -> Iterator[ResultRun]:
@@ -191,22 +191,6 @@ def _runs(connection: Connection, filters: Filters, first_id: int) -> Iterator[R
         if len(rows) < size:
             return
         start, size, comparison = rows[-1][0], min(2 * size, _LARGEST_PORTION), ">"
-
-
-def _in_order(runs: Iterator[ResultRun], filters: Filters, after: int) -> Iterator[tuple[int, ResultRun, int]]:
-    """Yield id, run and position of what fits, by id, also where ids of runs interleave."""
-    waiting: list[tuple[int, Any, int]] = []
-    for run in runs:
-        base = run.base_id.int
-        if waiting and waiting[-1][0] < base:
-            yield from waiting
-            waiting = []
-        elif waiting:
-            yield from (each for each in waiting if each[0] < base)
-            waiting = [each for each in waiting if each[0] >= base]
-        waiting += [(base + each, run, each) for each in filters.positions(run) if base + each > after]
-        waiting.sort(key=itemgetter(0))
-    yield from waiting
 
 
 def _microseconds(at: datetime | None) -> int | None:

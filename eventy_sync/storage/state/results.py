@@ -6,6 +6,7 @@ Rows are appended in batches; what is read is found by `result_search.py`, as if
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -101,6 +102,16 @@ class ResultTable:
         found = find_results(self._connection, filters, after, limit + 1)
         more = len(found) > limit
         return Page(found[:limit], encode_page_id(_KIND, found[limit - 1].id.hex) if more else None)
+
+    def first_of(self, event_id: int, group: str | None = None) -> EventResult | None:
+        """Return the first result of an event, or of this group on it, that is not stale, or None."""
+        filters = replace(check_filters(event_id, None, None, None, None, group), no_stale=True)
+        found = find_results(self._connection, filters, None, 1)
+        return found[0] if found else None
+
+    def version_of_others(self) -> int:
+        """Return a number that is another one once another process has changed the file.  Cheap."""
+        return int(self._connection.rows("PRAGMA data_version")[0][0])
 
     def count(
         self,

@@ -5,7 +5,8 @@ Ids of results and subscriptions are time-ordered, so rows are appended; times a
 fencing token, and a number that grows with every change to the subscriptions.  `remembered` holds what a
 root that is coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row
 each, see `result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished`
-only where several roots have to agree, and `token` tells which of two roots knows later things of an event.
+only where several roots have to agree, and `token` tells which of two roots knows later things of an event.  `begun_at`
+of an event that waits without ever having been handed out is 0.
 """
 
 _FIRST = (

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from eventy_sync import CoordinationError
 from eventy_sync.redis import RedisFileEventQueue
@@ -82,3 +86,17 @@ def is_granted(queue: Queue, claim_id: str, wait_until: Wait) -> bool:
 
     wait_until(ask)
     return answers[0]
+
+
+def move_wall_clock(monkeypatch: pytest.MonkeyPatch, by_seconds: float) -> None:
+    """Let this process read another time from its wall clock, and the true ones from its other clocks."""
+    time_ns, wall_time = time.time_ns, time.time
+
+    class Moved(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.fromtimestamp(wall_time() + by_seconds, tz)
+
+    monkeypatch.setattr("time.time_ns", lambda: time_ns() + int(by_seconds * 1_000_000_000))
+    monkeypatch.setattr("time.time", lambda: wall_time() + by_seconds)
+    monkeypatch.setattr("eventy_sync.redis.claim_records.datetime", Moved)

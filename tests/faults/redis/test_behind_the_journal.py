@@ -37,3 +37,17 @@ def test_a_publish_behind_a_journal_that_is_gone_does_not_wait_for_itself(
         publish_when_possible(b, {"n": 2}, wait_until)
         assert time.monotonic() - started < 4
         wait_until(lambda: numbers(a) == numbers(b) == [0, 1, 2])
+
+
+def test_large_events_come_page_by_page(make: Make, wait_until: Wait) -> None:
+    """To a root that publishes behind them, and to one that opens: more than a reply to a publish may bring."""
+    text = "x" * 4_000_000
+    with make("a") as a, make("b") as b:
+        publish_when_possible(b, {"n": 0}, wait_until)
+        for number in range(1, 13):
+            publish_when_possible(a, {"n": number, "text": text}, wait_until, b)
+        assert b.publish({"n": 13}).id == 14
+        with make("c", resync=True) as c:
+            assert numbers(c) == list(range(14))
+        assert numbers(a) == numbers(b) == list(range(14))
+        assert log_bytes(a) == log_bytes(b)

@@ -53,3 +53,18 @@ def test_changes_survive_a_server_that_forgets(make: Make, server: RedisServer, 
         subscription = a.subscribe(Note("later"))
         server.start()
         wait_until(lambda: b.batch_get_subscriptions([subscription.id])[0] is not None)
+
+
+def test_a_publish_that_joins_first_does_not_keep_subscriptions_from_being_told(
+    make: Make, server: RedisServer, wait_until: Wait
+) -> None:
+    """The server has lost them; the new epoch is learnt in passing, and what it asks for is done all the same."""
+    with make("a") as a:
+        subscription = a.subscribe(Note("early"))
+        wait_until(lambda: server.command("XLEN", "eventy:orders:changes"))
+        server.command("FLUSHALL")
+        assert a.publish({"n": 0}).id == 1
+        assert not server.command("XLEN", "eventy:orders:changes")
+        with make("b") as b:
+            b.subscribe(lambda event: None)
+            wait_until(lambda: b.batch_get_subscriptions([subscription.id])[0] is not None)

@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from eventy_sync import ClaimLostError
 from eventy_sync.redis.server import RedisServer
-from tests.faults.redis.queues import Make, Queue, Spawn, Wait, publish_when_possible
+from tests.faults.redis.queues import Make, Queue, Spawn, Wait, move_wall_clock, publish_when_possible
 
 CLAIMS = int(os.environ.get("EVENTY_TEST_CLAIMS", "100"))
 RACERS = int(os.environ.get("EVENTY_TEST_RACERS", "32"))
@@ -50,7 +50,10 @@ def test_many_processes_on_two_roots_race_and_each_claim_has_one_winner(
     """No claim is granted twice, none is left over, no token is given out twice."""
     racers = [spawn_python(RACER, tmp_path / "ab"[n % 2], server.url, CLAIMS) for n in range(RACERS)]
     start_together(racers)
-    won = [racer.stdout.readline().split()[1:] for racer in racers]  # type: ignore[union-attr]
+    lines = [racer.stdout.readline() for racer in racers]  # type: ignore[union-attr]
+    ended = [racer.communicate()[1] for racer, line in zip(racers, lines, strict=True) if not line]
+    assert ended == []  # with why: its claims may be nobody's
+    won = [line.split()[1:] for line in lines]
     pairs = [tuple(map(int, each.split(":"))) for mine in won for each in mine]
     assert sorted(claim for claim, _ in pairs) == list(range(CLAIMS))
     assert len({token for _, token in pairs}) == CLAIMS
@@ -210,6 +213,29 @@ def test_claims_whose_keys_were_evicted_are_not_held_twice(make: Make, server: R
         assert not renews(holder, names[0])
 
 
+def test_who_is_late_does_not_free_the_evicted_claim_of_a_successor(
+    make: Make, server: RedisServer, wait_until: Wait
+) -> None:
+    """It ended, another root took it, its key was evicted, and then the first one gives it back."""
+    with make("a") as late, make("b") as successor, make("c") as stranger:
+        publish_when_possible(late, {"n": 0}, wait_until)
+        with late.claim("x", ttl_seconds=60) as claim:
+            let_end(server, "x")
+            assert successor.create_claim("x", ttl_seconds=60)
+            server.command("DEL", "eventy:orders:claim:x")
+            with pytest.raises(ClaimLostError):
+                claim.renew()
+        assert not late.release_claim("x")
+        assert not stranger.create_claim("x")
+        assert successor.renew_claim("x").worker_id == stranger.get_claim("x").worker_id == successor.worker_id
+
+
+def let_end(server: RedisServer, claim_id: str) -> None:
+    """Let a claim's time be over on the server, whose clock is ahead, while its holder believes to have it."""
+    server.command("DEL", f"eventy:orders:claim:{claim_id}")
+    server.command("ZADD", "eventy:orders:claims", 1, claim_id)
+
+
 def test_claims_of_all_roots_are_found(make: Make, wait_until: Wait) -> None:
     """By id, in pages, by worker and time; those that have ended are not."""
     with make("a") as a, make("b") as b:
@@ -269,17 +295,3 @@ def test_a_wall_clock_that_was_moved_ends_no_claim_and_prolongs_none(
         assert not any(queue.create_claim("long") for queue in (a, neighbour, b))
         wait_until(lambda: neighbour.create_claim("short", ttl_seconds=0.5), 5)
         wait_until(lambda: b.create_claim("short"), 5)
-
-
-def move_wall_clock(monkeypatch: pytest.MonkeyPatch, by_seconds: float) -> None:
-    """Let this process read another time from its wall clock, and the true ones from its other clocks."""
-    time_ns, wall_time = time.time_ns, time.time
-
-    class Moved(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.fromtimestamp(wall_time() + by_seconds, tz)
-
-    monkeypatch.setattr("time.time_ns", lambda: time_ns() + int(by_seconds * 1_000_000_000))
-    monkeypatch.setattr("time.time", lambda: wall_time() + by_seconds)
-    monkeypatch.setattr("eventy_sync.redis.claim_records.datetime", Moved)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from datetime import datetime
-from typing import Any
-
 import pytest
 
 from eventy_sync.redis.server import RedisServer
-from tests.faults.redis.queues import Make, Wait, publish_when_possible, settle
+from tests.faults.redis.queues import Make, Wait, move_wall_clock, publish_when_possible, settle
 
 
 @pytest.mark.parametrize("hours", [1, -1])
@@ -29,17 +25,3 @@ def test_a_claim_is_written_back_for_its_true_time(
         settle(a, b, wait_until)
         assert not b.create_claim("long")
         wait_until(lambda: b.create_claim("short"), 8)
-
-
-def move_wall_clock(monkeypatch: pytest.MonkeyPatch, by_seconds: float) -> None:
-    """Let this process read another time from its wall clock, and the true ones from its other clocks."""
-    time_ns, wall_time = time.time_ns, time.time
-
-    class Moved(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.fromtimestamp(wall_time() + by_seconds, tz)
-
-    monkeypatch.setattr("time.time_ns", lambda: time_ns() + int(by_seconds * 1_000_000_000))
-    monkeypatch.setattr("time.time", lambda: wall_time() + by_seconds)
-    monkeypatch.setattr("eventy_sync.redis.claims.datetime", Moved, raising=False)

@@ -47,14 +47,25 @@ def test_a_server_that_will_never_do_is_said_at_once(
     assert "wrong-secret" not in str(raised.value)
 
 
-def test_keys_of_something_else_are_said_at_once(make: Make, server: RedisServer) -> None:
-    """A key of another type under our name."""
-    server.command("SET", "eventy:orders:meta", "something else")
-    with pytest.raises(RedisConfigurationError, match="redis_prefix"):
+@pytest.mark.parametrize(
+    "name", ["next_event_id", "journal", "changes", "meta", "roots", "workers", "awaiting", "claims", "claim_ids"]
+)
+def test_keys_of_something_else_are_said_at_once(make: Make, server: RedisServer, name: str) -> None:
+    """A key of another type under our name: the error names it, and says what can be done; which then helps."""
+    key = f"eventy:orders:{name}"
+    server.command("LPUSH", key, "something else")
+    with pytest.raises(RedisConfigurationError, match=rf"choose another redis_prefix .*delete the key.* of {key}\b"):
         make("a").open()
-    server.command("DEL", "eventy:orders:meta")
+    assert server.command("KEYS", "*") == [key.encode()]
+    server.command("DEL", key)
+    with make("a") as a:
+        assert a.publish({"n": 1}).id == 1
+
+
+def test_a_counter_that_does_not_count_is_said_at_once(make: Make, server: RedisServer) -> None:
+    """It is named."""
     server.command("SET", "eventy:orders:next_event_id", "seven")
-    with pytest.raises(RedisConfigurationError):
+    with pytest.raises(RedisConfigurationError, match=r"redis_prefix.*eventy:orders:next_event_id is not"):
         make("a").open()
 
 

@@ -83,3 +83,19 @@ def test_a_server_that_forgets_over_and_over_is_told_each_time(
         assert not {number for number, value in outcomes.items() if value == "refused"} & set(there)
         wait_until(lambda: len(seen) == a.health()["tail"])
         assert seen == list(range(1, len(seen) + 1))
+
+
+def test_ids_go_on_behind_an_end_of_the_log_that_is_lost(make: Make, server: RedisServer) -> None:
+    """No root has the last events, so the journal cannot be filled with them: it begins behind them."""
+    with make("b"):
+        pass  # so that the other one cannot go on without Redis
+    with make("a") as a:
+        a.publish_many([{"n": number} for number in range(5)])
+    server.command("INCRBY", "eventy:orders:next_event_id", 5)
+    with make("a", resync_lock_timeout_seconds=0.5) as a:
+        assert a.stats()["tail"] == 10
+        server.command("DEL", "eventy:orders:journal")
+        server.command("HDEL", "eventy:orders:meta", "epoch")
+        assert outcome(a, {"n": 10}) == "published"
+        assert a.stats()["tail"] == 11
+        assert server.command("XLEN", "eventy:orders:journal") == 1

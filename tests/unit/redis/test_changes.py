@@ -15,7 +15,7 @@ from eventy_sync.models import EventResult
 from eventy_sync.redis import changes as module
 from eventy_sync.redis.changes import MARGIN_SECONDS, Changes
 from eventy_sync.redis.messages import AddResult, CreateSubscriber, RemoveSubscriber
-from eventy_sync.storage.state import RESULTS, StateStore, StoredSubscription
+from eventy_sync.storage.state import RESULTS, StateStore, StoredSubscription, make_runs
 from eventy_sync.storage.state.filters import EPOCH
 from tests.unit.redis.conftest import Fake
 
@@ -42,6 +42,11 @@ class Root:
         self._count += 1
         key = UUID(int=self.root_id.int * 1_000_000 + self._count)
         self.store.results.add_many([EventResult(key, 1, self.root_id, True, None, EPOCH)])
+
+    def finish_many(self, first_event_id: int, count: int) -> None:
+        """Keep a run of results."""
+        at = time.time_ns() // 1000
+        self.store.results.add([], make_runs(first_event_id, [at] * count, [1] * count, worker_id=self.root_id))
 
     def position(self) -> int:
         return int(self.store.remembered.get("changes") or b"0")
@@ -164,6 +169,20 @@ def test_what_another_root_tells_is_made_here(ann: Root, ben: Root) -> None:
     ann.exchange()
     ben.exchange()
     assert ben.subscriptions() == {mine}
+
+
+def test_a_run_of_results_is_one_change(fake: Fake, ann: Root, ben: Root) -> None:
+    """With the message that results have; the other root has all that are in it, also from a whole state."""
+    ann.finish_many(1, 100)
+    ann.exchange()
+    assert numbers(fake) == [1]
+    assert fake.published() == [AddResult(str(ANN), str(ANN))]
+    ben.exchange()
+    assert ben.store.results.search() == ann.store.results.search()
+    assert ben.store.results.count() == 100
+    for kind, body in ann.store.changes_since(0):
+        ben.changes.take(kind, body)
+    assert ben.store.results.count() == 100
 
 
 def test_what_is_malformed_is_met_once(fake: Fake, ann: Root, ben: Root, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -17,7 +19,7 @@ from eventy_sync.redis.messages import AddClaim, RemoveClaim
 from eventy_sync.redis.sessions import Sessions
 from tests.unit.redis.conftest import Fake
 
-ROOT, ANN, BEN = (UUID(int=number) for number in range(1, 4))
+ROOT, ANN, BEN, QUEUE = (UUID(int=number) for number in range(1, 5))
 EPOCH = "e1"
 TTL_SECONDS = 60.0
 
@@ -27,7 +29,7 @@ class Scripts:
 
     def __init__(self, fake: Fake) -> None:
         self.fake, self.sessions, self.epoch = fake, Sessions(), EPOCH.encode()
-        self.scripts = ClaimScripts(fake.keys, fake.link, self.sessions, ROOT, lambda: self.epoch)
+        self.scripts = ClaimScripts(fake.keys, fake.link, self.sessions, ROOT, lambda: self.epoch, lambda: QUEUE)
         fake.begin_epoch(EPOCH)
 
     def take(self, claim_id: str = "x", worker_id: UUID = ANN, last_token: int = 0, data: str = "null") -> int:
@@ -49,6 +51,11 @@ class Scripts:
         now = time.time()
         return {name.decode(): at / 1000 - now for name, at in ends}, [name.decode() for name in ids]
 
+    def holders(self) -> dict[str, str]:
+        """Return who holds each claim under which token, as it stands beside the indexes."""
+        found = self.fake.client.hgetall(self.fake.keys.claim_holders)
+        return {name.decode(): value.decode() for name, value in found.items()}
+
     def evict(self, claim_id: str = "x") -> None:
         """Let the server be short of memory."""
         assert self.fake.client.delete(self.fake.keys.claim(claim_id)) == 1
@@ -66,9 +73,10 @@ def scripts(fake: Fake) -> Scripts:
 
 
 def check_lasts(scripts: Scripts, seconds: float, claim_id: str = "x") -> None:
-    """Key, record and index end at the same time, and both indexes have it."""
+    """Key, record and index end at the same time, both indexes have it, and its holder stands beside them."""
     ends, ids = scripts.indexes()
     assert claim_id in ids
+    assert scripts.holders()[claim_id] == f"{scripts.held(claim_id).worker_id} {scripts.held(claim_id).token}"
     assert abs(ends[claim_id] - seconds) < 20
     assert abs(scripts.fake.client.pttl(scripts.fake.keys.claim(claim_id)) / 1000 - seconds) < 20
     left = (scripts.held(claim_id).expires_at - datetime.now(timezone.utc)).total_seconds()
@@ -187,17 +195,18 @@ def test_a_session_that_was_given_up_is_another_one_from_then_on(scripts: Script
 
 
 def test_what_is_over_is_swept_now_and_then(scripts: Scripts) -> None:
-    """With every sixteenth token, from both indexes; what is held stays."""
+    """With every sixteenth token, from both indexes and the holders; what is held stays."""
     scripts.take("held")
     for number in range(60):
         scripts.fake.client.zadd(scripts.fake.keys.claims, {f"over{number}": 1})
         scripts.fake.client.zadd(scripts.fake.keys.claim_ids, {f"over{number}": 0})
+        scripts.fake.client.hset(scripts.fake.keys.claim_holders, f"over{number}", f"{BEN} 1")
     assert scripts.take(last_token=14) == 15
     assert len(scripts.indexes()[0]) == 62
     assert scripts.take("y") == 16
     ends, ids = scripts.indexes()
     assert len(ends) == 13  # fifty at a time
-    assert set(ids) == set(ends)
+    assert set(ids) == set(ends) == set(scripts.holders())
     assert {"held", "x", "y"} <= set(ends)
 
 
@@ -222,6 +231,7 @@ def test_a_claim_is_freed_by_its_holder(scripts: Scripts) -> None:
     assert scripts.scripts.free("x", ANN, 1) == 1
     assert scripts.claim() is None
     assert scripts.indexes() == ({}, [])
+    assert scripts.holders() == {}
     assert scripts.fake.published() == [RemoveClaim(str(ANN), str(ROOT), "x", 1)]
     assert scripts.scripts.free("x", ANN, 1) == HELD
     assert scripts.take(worker_id=BEN) == 2
@@ -291,3 +301,80 @@ def test_an_evicted_claim_can_be_freed(scripts: Scripts) -> None:
     scripts.evict()
     assert scripts.scripts.free("x", ANN, 1) == 1
     assert scripts.take(worker_id=BEN) == 2
+
+
+class CrowdedSessions(Sessions):
+    """Sessions of which another thread gives up one, too, while one is given up for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: set[str] = set()
+        self.others: list[threading.Thread] = []
+        self.happen: Callable[[], object]
+
+    def begin(self) -> bytes:
+        session = super().begin()
+        self.begun.add(session.decode())
+        return session
+
+    def give_up(self, session: bytes) -> None:
+        super().give_up(session)
+        if not self.others:
+            self.others.append(threading.Thread(target=self.happen))
+            self.others[0].start()
+            self.others[0].join(0.1)  # it comes between, or waits until this is over
+
+
+def test_no_session_is_left_without_being_given_up(fake: Fake) -> None:
+    """Or a request that another thread has sent under it would be served late."""
+    sessions = CrowdedSessions()
+    scripts = ClaimScripts(fake.keys, fake.link, sessions, ROOT, lambda: b"", lambda: QUEUE)
+    sessions.happen = scripts.give_up_session
+    scripts.give_up_session()
+    sessions.others[0].join()
+    assert sessions.begun - set(sessions.void()) == {scripts._session.decode()}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize(("successor", "last_token"), [(BEN, 0), (BEN, None), (ANN, 0)])
+def test_an_evicted_claim_of_a_successor_cannot_be_changed(
+    scripts: Scripts, change: Any, successor: UUID, last_token: int | None
+) -> None:
+    """Whose time was over gets it not back, nor frees it: another has it, or the same worker under a later token.
+
+    Nor does the token alone say whose it is: a server that has lost tokens may give one out twice.
+    """
+    scripts.take()
+    claim = scripts.held()
+    scripts.let_end()
+    if last_token is None:
+        scripts.fake.client.hdel(scripts.fake.keys.meta, "token")
+    assert scripts.take(worker_id=successor) == (1 if last_token is None else 2)
+    scripts.evict()
+    before = scripts.fake.everything()
+    scripts.fake.published()
+    assert change(scripts.scripts, claim) == HELD
+    assert scripts.fake.everything() == before
+    assert scripts.fake.published() == []
+    assert scripts.take(worker_id=BEN) == HELD
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_an_evicted_claim_whose_holder_was_evicted_too_is_nobodys(scripts: Scripts, change: Any) -> None:
+    """Nobody can say that it is not another's."""
+    scripts.take()
+    claim = scripts.held()
+    scripts.evict()
+    scripts.fake.client.delete(scripts.fake.keys.claim_holders)
+    before = scripts.fake.everything()
+    assert change(scripts.scripts, claim) == HELD
+    assert scripts.fake.everything() == before
+
+
+@pytest.mark.parametrize("index", ["claims", "claim_ids", "claim_holders"])
+def test_an_index_that_was_evicted_alone_has_a_claim_again_when_it_is_prolonged(scripts: Scripts, index: str) -> None:
+    """So it is found, and kept for its holder if its key is evicted next."""
+    scripts.take()
+    scripts.fake.client.delete(getattr(scripts.fake.keys, index))
+    assert scripts.scripts.prolong(scripts.held(), 3600.0) == 1
+    check_lasts(scripts, 3600.0)

@@ -16,7 +16,7 @@ from eventy_sync.redis.claim_scripts import HELD, ClaimScripts
 from eventy_sync.redis.sessions import Sessions
 from tests.unit.redis.conftest import Fake
 
-ROOT, ANN, BEN = (UUID(int=number) for number in range(1, 4))
+ROOT, ANN, BEN, QUEUE = (UUID(int=number) for number in range(1, 5))
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 MINE = Claim("x", ANN, NOW, {"n": 1}, 5, NOW + timedelta(seconds=60))
 FOREIGN = {
@@ -35,8 +35,8 @@ FOREIGN = {
 @pytest.fixture
 def scripts(fake: Fake) -> ClaimScripts:
     """What one root asks."""
-    fake.begin_epoch("e1")
-    return ClaimScripts(fake.keys, fake.link, Sessions(), ROOT, lambda: b"e1")
+    fake.begin_epoch("e1", queue_id=str(QUEUE))
+    return ClaimScripts(fake.keys, fake.link, Sessions(), ROOT, lambda: b"e1", lambda: QUEUE)
 
 
 def put(fake: Fake, claim: Claim) -> None:
@@ -44,6 +44,7 @@ def put(fake: Fake, claim: Claim) -> None:
     fake.client.set(fake.keys.claim(claim.id), claim_records.encode(claim, 600.0))
     fake.client.zadd(fake.keys.claims, {claim.id: (time.time() + 600) * 1000})
     fake.client.zadd(fake.keys.claim_ids, {claim.id: 0})
+    fake.client.hset(fake.keys.claim_holders, claim.id, f"{claim.worker_id} {claim.token}")
 
 
 def in_redis(fake: Fake, claim_id: str = "x") -> Claim | None:
@@ -51,10 +52,13 @@ def in_redis(fake: Fake, claim_id: str = "x") -> Claim | None:
 
 
 def check_lasts(fake: Fake, claim_id: str, seconds: float) -> None:
-    """Key and index end together, and it can be found by its id."""
+    """Key and index end together, it can be found by its id, and its holder stands beside the indexes."""
     assert abs(fake.client.pttl(fake.keys.claim(claim_id)) / 1000 - seconds) < 20
     assert abs(fake.client.zscore(fake.keys.claims, claim_id) / 1000 - time.time() - seconds) < 20
     assert fake.client.zscore(fake.keys.claim_ids, claim_id) == 0
+    if (there := in_redis(fake, claim_id)) is not None:
+        holder = fake.client.hget(fake.keys.claim_holders, claim_id)
+        assert holder == f"{there.worker_id} {there.token}".encode()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def test_a_claim_that_its_worker_holds_for_longer_is_not_set_back(
     fake.client.zadd(fake.keys.claims, {"x": (time.time() + lasts_seconds) * 1000})
     before = in_redis(fake)
     if has_lost_indexes:
-        fake.client.delete(fake.keys.claims, fake.keys.claim_ids)
+        fake.client.delete(fake.keys.claims, fake.keys.claim_ids, fake.keys.claim_holders)
     assert scripts.restore([(MINE, 60.0)]) == []
     assert in_redis(fake) == before
     check_lasts(fake, "x", lasts_seconds)
@@ -109,6 +113,36 @@ def test_a_claim_that_another_worker_holds_under_a_later_token_is_lost(fake: Fak
     before = fake.everything()
     assert scripts.restore([(MINE, 60.0)]) == [MINE]
     assert fake.everything() == before
+
+
+@pytest.mark.parametrize("there", [None, replace(MINE, worker_id=BEN, token=4), replace(MINE, worker_id=BEN, token=6)])
+def test_nothing_is_put_into_another_queue_of_this_name(fake: Fake, scripts: ClaimScripts, there: Claim | None) -> None:
+    """Nor is anything lost here: its claims are none of ours."""
+    fake.begin_epoch("e1", queue_id=str(UUID(int=9)))
+    if there is not None:
+        put(fake, there)
+    before = fake.everything()
+    assert scripts.restore([(MINE, 60.0)]) == []
+    assert fake.everything() == before
+
+
+def test_a_server_that_has_lost_which_queue_it_has_takes_them(fake: Fake, scripts: ClaimScripts) -> None:
+    """They are there before anybody may be granted them."""
+    fake.client.flushall()
+    assert scripts.restore([(MINE, 60.0)]) == []
+    check_lasts(fake, "x", 60.0)
+
+
+@pytest.mark.parametrize(("holder", "is_lost"), [(ANN, False), (BEN, True)])
+def test_from_elsewhere_a_claim_is_lost_to_whoever_holds_it(
+    fake: Fake, scripts: ClaimScripts, holder: UUID, is_lost: bool
+) -> None:
+    """A later token of another queue means nothing."""
+    put(fake, replace(MINE, worker_id=holder, token=4))
+    assert scripts.restore([(MINE, 60.0)], are_from_elsewhere=True) == [MINE] * is_lost
+    found = in_redis(fake)
+    assert found is not None
+    assert (found.worker_id, found.token) == ((BEN, 4) if is_lost else (ANN, 5))
 
 
 def test_many_are_put_back_at_once(fake: Fake, scripts: ClaimScripts) -> None:
@@ -152,6 +186,15 @@ def test_what_is_no_claim_has_taken_the_claim_away(fake: Fake, scripts: ClaimScr
     fake.client.set(fake.keys.claim("x"), value)
     assert scripts.restore([(MINE, 60.0), (other, 60.0)]) == [MINE]
     assert fake.client.get(fake.keys.claim("x")) == value
+    check_lasts(fake, "y", 60.0)
+
+
+def test_a_key_of_another_type_has_taken_the_claim_away(fake: Fake, scripts: ClaimScripts) -> None:
+    """As one with a text that is no claim has."""
+    other = replace(MINE, id="y")
+    fake.client.hset(fake.keys.claim("x"), "a", "b")
+    assert scripts.restore([(MINE, 60.0), (other, 60.0)]) == [MINE]
+    assert fake.client.hgetall(fake.keys.claim("x")) == {b"a": b"b"}
     check_lasts(fake, "y", 60.0)
 
 

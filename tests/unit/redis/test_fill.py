@@ -110,6 +110,17 @@ def test_what_is_behind_a_tail_is_read_page_by_page(
     assert all(pages)
 
 
+@pytest.mark.parametrize("size_bytes", [1000, 100_000, 3_000_000])
+def test_a_page_is_bounded_in_bytes(fake: Fake, journal: Journal, size_bytes: int) -> None:
+    """But for a few entries: each may be larger than a page.  Small ones come before large ones here."""
+    given = [*entries(1, 500), *entries(501, 540, b"x" * size_bytes)]
+    put(fake, given)
+    pages = list(journal.entries_from(0))
+    assert [each for some in pages for each in some] == given
+    for page in pages:
+        assert sum(len(each.payload_fields) for each in page) <= module.PAGE_BYTES + 4 * (size_bytes + 10)
+
+
 def test_a_journal_that_begins_later_is_read_from_there(fake: Fake, journal: Journal) -> None:
     """Whoever reads sees that there is a hole."""
     put(fake, entries(5, 10))

@@ -58,7 +58,7 @@ def test_a_heartbeat_leaves_word_of_worker_and_root(fake: Fake) -> None:
 def test_before_anything_was_published_the_last_id_is_none(fake: Fake) -> None:
     """0, that is, where the server has no counter."""
     fake.begin_epoch("e1")
-    assert workers_of(fake).beat(b"e1", b"x", None) == Heard(0, [str(MINE).encode(), b"x"])
+    assert workers_of(fake).beat(b"e1", b"x", encode(MESSAGE)) == Heard(0, [str(MINE).encode(), b"x"])
 
 
 @pytest.mark.parametrize("epoch", [b"e2", b""])
@@ -77,27 +77,15 @@ def test_on_a_server_that_is_new_there_is_no_epoch(fake: Fake) -> None:
     assert fake.everything() == {}
 
 
-def test_without_a_message_only_the_root_is_described(fake: Fake) -> None:
-    """As when it ends: the worker is off the list, and nobody is woken."""
-    fake.begin_epoch("e1")
-    workers = workers_of(fake)
-    workers.beat(b"e1", b"open", encode(MESSAGE))
-    fake.published()
-    workers.beat(b"e1", b"closed", None)
-    assert workers.all() == {}
-    assert fake.client.hget(fake.keys.roots, str(MINE)) == b"closed"
-    assert fake.published() == []
-
-
 def test_a_heartbeat_is_due_now_and_then(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     """At first, when its time has come, and when somebody says so; also after one that was refused."""
     workers = workers_of(fake)
     assert workers.is_due()
-    workers.beat(b"e1", b"x", None)
+    workers.beat(b"e1", b"x", encode(MESSAGE))
     assert not workers.is_due()
     workers.make_due()
     assert workers.is_due()
-    workers.beat(b"e1", b"x", None)
+    workers.beat(b"e1", b"x", encode(MESSAGE))
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.0)  # five seconds later
     assert workers.is_due()
 
@@ -114,14 +102,28 @@ def test_a_heartbeat_is_due_now_and_then(fake: Fake, monkeypatch: pytest.MonkeyP
 def test_who_leaves_knows_whether_it_was_its_roots_last(
     fake: Fake, others: list[tuple[UUID, UUID]], is_last: bool
 ) -> None:
-    """Also when it was not on the list any more."""
+    """Also when it was not on the list any more; it leaves word of that for the others, and nobody is woken."""
+    fake.begin_epoch("e1")
     workers = workers_of(fake)
     put(fake, str(ANN), root_id=str(MINE))
     for worker_id, root_id in others:
         put(fake, str(worker_id), root_id=str(root_id))
     for _ in range(2):
-        assert workers.leave() is is_last
+        assert workers.leave(b"e1", b"open", b"closed") is is_last
         assert set(workers.all()) == {str(worker_id) for worker_id, _ in others}
+        assert fake.client.hgetall(fake.keys.roots) == {str(MINE).encode(): b"closed" if is_last else b"open"}
+    assert fake.published() == []
+
+
+@pytest.mark.parametrize("epoch", [b"e2", b""])
+def test_who_leaves_when_the_epoch_is_over_does_not_close_its_root(fake: Fake, epoch: bytes) -> None:
+    """It has not said yet how far its log goes; but nobody need take the worker off the list."""
+    fake.begin_epoch("e1")
+    workers = workers_of(fake)
+    workers.beat(b"e1", b"open", encode(MESSAGE))
+    workers.leave(epoch, b"open", b"closed")
+    assert workers.all() == {}
+    assert fake.client.hget(fake.keys.roots, str(MINE)) == b"open"
 
 
 def test_a_heartbeat_sweeps_the_list(fake: Fake) -> None:
@@ -141,9 +143,8 @@ def test_the_list_is_swept_seldom(fake: Fake, monkeypatch: pytest.MonkeyPatch) -
     """Not with every heartbeat, and not by who ends."""
     fake.begin_epoch("e1")
     workers = workers_of(fake)
-    workers.beat(b"e1", b"x", None)
     put(fake, "old", EXPIRY_SECONDS + 1)
-    workers.beat(b"e1", b"x", None)
+    workers.leave(b"e1", b"open", b"closed")
     assert "old" in workers.all()
     workers.beat(b"e1", b"x", encode(MESSAGE))
     put(fake, "older", EXPIRY_SECONDS + 1)

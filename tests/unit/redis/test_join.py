@@ -1,10 +1,16 @@
-"""Joining: when the epoch changes and who is awaited then, whose queue it is, what is brought to the same; join.lua."""
+"""Joining: when the epoch changes and who is awaited then, whose queue it is, what is brought to the same; join.lua.
+
+The server of these tests does not say which one it is, as where one may not ask; ``test_same_server`` has one that
+does.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from eventy_sync.redis.journal import Joined, Journal, Refused
@@ -12,7 +18,7 @@ from eventy_sync.redis.sessions import Sessions
 from tests.unit.redis.conftest import Fake
 
 QUEUE, OTHER_QUEUE, ROOT, WORKER = (UUID(int=number) for number in range(1, 5))
-EPOCH, RUN_ID = "e1", "run1"
+EPOCH, RUN_ID = "e1", "of another one"
 A, B, C = "root-a", "root-b", "root-c"
 OPEN, CLOSED = b'{"tail":1}', b'{"tail":1,"closed":true}'
 
@@ -29,10 +35,9 @@ class Server:
             fake.client.xadd(self.keys.journal, {"a": number, "f": "x"}, id=f"{number}-0")
 
     def join(self, tail: int = 5, **given: Any) -> Joined | Refused:
-        arguments = (given.get("run_id", RUN_ID), given.get("last_token", 0), given.get("others", []))
-        description = given.get("description", OPEN)
+        description, last_token = given.get("description", OPEN), given.get("last_token", 0)
         queue_id, adopts = given.get("queue_id", QUEUE), given.get("adopts", False)
-        return self.journal.join(queue_id, tail, description, *arguments, adopts=adopts)
+        return self.journal.join(queue_id, tail, description, last_token, given.get("others", []), adopts=adopts)
 
     def joined(self, tail: int = 5, **given: Any) -> Joined:
         reply = self.join(tail, **given)
@@ -98,50 +103,42 @@ def set_counter_back(server: Server) -> None:
     server.fake.client.set(server.keys.next_event_id, 5)
 
 
-def restart(server: Server) -> None:
-    server.fake.client.hset(server.keys.meta, "run_id", "run0")
-
-
 def nothing(server: Server) -> None:
     pass
 
 
 @pytest.mark.parametrize(
-    ("happen", "tail", "run_id", "is_new"),
+    ("happen", "tail", "is_new"),
     [
-        (lose_all, 5, RUN_ID, True),
-        (lose_epoch, 5, RUN_ID, True),
-        (lose_counter, 5, RUN_ID, True),
-        (lose_counter, 0, RUN_ID, True),
-        (lose_counter_and_publish, 0, RUN_ID, True),
-        (set_counter_back, 5, RUN_ID, True),
-        (set_counter_back, 4, RUN_ID, True),  # the journal is ahead of the counter, whoever joins
-        (restart, 5, RUN_ID, True),
-        (restart, 3, RUN_ID, True),
-        (restart, 5, "", False),  # one that may not ask does not know
-        (nothing, 6, "", True),  # so for it, being ahead means that the server has lost something
-        (nothing, 5, "", False),
-        (nothing, 6, RUN_ID, False),  # it has published alone
-        (nothing, 3, RUN_ID, False),
-        (nothing, 0, RUN_ID, False),
+        (lose_all, 5, True),
+        (lose_epoch, 5, True),
+        (lose_counter, 5, True),
+        (lose_counter, 0, True),
+        (lose_counter_and_publish, 0, True),
+        (set_counter_back, 5, True),
+        (set_counter_back, 4, True),  # the journal is ahead of the counter, whoever joins
+        (nothing, 6, True),  # being ahead means that the server has lost something
+        (nothing, 5, False),
+        (nothing, 3, False),
+        (nothing, 0, False),
     ],
 )
 def test_the_epoch_changes_when_the_server_may_have_lost_something(
-    server: Server, happen: Any, tail: int, run_id: str, is_new: bool
+    server: Server, happen: Any, tail: int, is_new: bool
 ) -> None:
     """And only then; all that others may have to say is awaited, and no request of before is served."""
     server.know(b=CLOSED)
     happen(server)
     server.fake.client.hset(server.keys.meta, "void", "aaaaaaaa")
-    reply = server.joined(tail, run_id=run_id, others=[A])
+    reply = server.joined(tail, others=[A])
     assert (reply.epoch != EPOCH.encode()) is is_new
     meta = server.fake.meta()
     assert meta[b"epoch"] == reply.epoch
     assert (b"void" not in meta) is is_new
     assert server.awaited() == ({A} if is_new else set())
     if is_new:
-        assert meta[b"run_id"] == run_id.encode()
-    again = server.joined(reply.last_id, run_id=run_id, others=[A])
+        assert meta[b"run_id"] == b""
+    again = server.joined(reply.last_id, others=[A])
     assert again.epoch == reply.epoch
 
 
@@ -187,12 +184,41 @@ def test_who_is_forgotten_is_awaited_no_more(
     server.fake.begin_epoch(EPOCH, awaiting=1)
     assert server.journal.forget(forget) is was_known
     assert server.awaited() == left
-    marks = server.fake.client.hmget(server.keys.roots, forget)
-    assert marks == [b'{"closed":true,"forgotten":true}'] * len(forget)
+    for mark in map(msgspec.json.decode, server.fake.client.hmget(server.keys.roots, forget)):
+        assert abs(mark.pop("seen_at") - time.time()) < 30
+        assert mark == {"closed": True, "forgotten": True}
     assert int(server.fake.meta()[b"roots"]) == server.fake.client.hlen(server.keys.roots)
     lose_epoch(server)
     server.joined(others=forget)
     assert not server.awaited() & set(forget)
+
+
+DAY_SECONDS = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("described", "published_seconds_ago", "is_kept"),
+    [
+        (CLOSED, None, False),
+        (CLOSED, DAY_SECONDS + 60, False),
+        (CLOSED, DAY_SECONDS - 60, True),  # without saying how it is: what it has published may be asked for
+        (OPEN, None, True),  # it has spoken since
+    ],
+)
+def test_who_is_long_gone_is_taken_off_with_all_that_was_kept_of_it(
+    server: Server, described: bytes, published_seconds_ago: float | None, is_kept: bool
+) -> None:
+    """And others are not; how many there are is right again."""
+    server.know(a=described, b=CLOSED)
+    published = {B: b"aaaaaaaa.1 3 7"}
+    if published_seconds_ago is not None:
+        published[A] = b"aaaaaaaa.1 5 %d" % ((time.time() - published_seconds_ago) * 1_000_000)
+    server.fake.begin_epoch(EPOCH, **{f"last:{root}": done for root, done in published.items()})
+    server.journal.expire([A.encode(), CLOSED], DAY_SECONDS)
+    assert set(server.fake.client.hkeys(server.keys.roots)) == {B.encode()} | ({A.encode()} if is_kept else set())
+    kept = {name for name in server.fake.meta() if name.startswith(b"last:")}
+    assert kept == {f"last:{root}".encode() for root in published if root == B or is_kept}
+    assert int(server.fake.meta()[b"roots"]) == 1 + is_kept
 
 
 @pytest.mark.parametrize("tail", [0, 5, 9])

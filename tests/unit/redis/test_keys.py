@@ -17,6 +17,7 @@ FIXED = (
     "workers",
     "claims",
     "claim_ids",
+    "claim_holders",
     "resync_lock",
     "channel",
 )
@@ -39,6 +40,7 @@ def test_names_are_as_documented() -> None:
         "eventy:orders:workers",
         "eventy:orders:claims",
         "eventy:orders:claim_ids",
+        "eventy:orders:claim_holders",
         "eventy:orders:resync_lock",
         "eventy:orders:events",
         "eventy:orders:claim:x",

@@ -16,6 +16,7 @@ from eventy_sync.redis.translation import RedisUnavailableError
 from tests.unit.redis.conftest import Fake
 
 LEAVE, TELL = Script("leave"), Script("tell")
+LEAVE_KEYS, LEAVE_ARGUMENTS = ("workers", "meta", "roots"), ["e", "w", "r", "open", "closed"]
 ELSEWHERE_ONCE = """
 if redis.call('INCR', 'asked') == 1 then
     return redis.error_reply('{reply}')
@@ -82,20 +83,20 @@ def test_a_script_that_the_server_does_not_know_is_sent_whole(fake: Fake, counte
     meanwhile: list[int] = []
     assert fake.client.script_exists(LEAVE.sha) == [False]
     for number in range(2):
-        assert counted.link.run(LEAVE, ("workers",), ["w", "r"], lambda number=number: meanwhile.append(number)) == 1
+        assert counted.link.run(LEAVE, LEAVE_KEYS, LEAVE_ARGUMENTS, lambda number=number: meanwhile.append(number)) == 1
         assert fake.client.script_exists(LEAVE.sha) == [True]
     fake.client.script_flush()
-    assert counted.link.run(LEAVE, ("workers",), ["w", "r"]) == 1
+    assert counted.link.run(LEAVE, LEAVE_KEYS, LEAVE_ARGUMENTS) == 1
     assert meanwhile == [0, 1]
     assert counted.open() == [True]
 
 
 def test_what_is_prepared_once_serves_for_many_calls(fake: Fake, counted: Counted) -> None:
     """Keys and first arguments are packed before, the others when they are known."""
-    call = LEAVE.prepare(("workers",), ["ann"])
+    call = LEAVE.prepare(LEAVE_KEYS, ["e", "ann"])
     fake.client.hset("workers", "ben", '{"root_id":"r1"}')
-    assert counted.link.call(call, 1, pack(["r1"])) == 0
-    assert counted.link.call(call, 1, pack(["r2"])) == 1
+    assert counted.link.call(call, 3, pack(["r1", "open", "closed"])) == 0
+    assert counted.link.call(call, 3, pack(["r2", "open", "closed"])) == 1
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_what_is_prepared_once_serves_for_many_calls(fake: Fake, counted: Counte
         lambda link: link.command("HGET", "text", "field"),
         lambda link: link.command("GET"),
         lambda link: link.command("NOSUCHCOMMAND"),
-        lambda link: link.run(LEAVE, ("text",), ["w", "r"]),
+        lambda link: link.run(LEAVE, ("text", "meta", "roots"), LEAVE_ARGUMENTS),
     ],
 )
 def test_a_refusal_leaves_the_connection_as_good_as_it_was(

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from eventy_sync.redis.journal import MAX_MISSING, Journal, Published, Refused
+from eventy_sync.redis.journal import MAX_MISSING, MAX_MISSING_BYTES, Journal, Published, Refused
 from eventy_sync.redis.messages import AddEvent
 from eventy_sync.redis.sessions import Sessions
 from eventy_sync.storage.log import Entry
@@ -181,6 +181,31 @@ def test_who_is_missing_too_many_has_to_catch_up_first(fake: Fake, missing: int,
     else:
         assert reply == Refused("behind")
         assert server.next_id() == before
+
+
+@pytest.mark.parametrize(
+    ("missing", "size_bytes", "is_published"),
+    [(3, MAX_MISSING_BYTES, True), (5, MAX_MISSING_BYTES, False), (40, 100_000, True), (50, 100_000, False)],
+)
+@pytest.mark.parametrize("tail", [0, 1, 5])
+def test_who_is_missing_too_many_bytes_has_to_catch_up_first(
+    fake: Fake, missing: int, size_bytes: int, is_published: bool, tail: int
+) -> None:
+    """A few entries come back however large they are, or two roots that publish large events would never be even."""
+    server = Server(fake)
+    server.begin_at(tail)
+    for number in range(tail + 1, tail + missing + 1):
+        fake.client.xadd(fake.keys.journal, {"a": AT + number, "f": b"x" * size_bytes}, id=f"{number}-0")
+    fake.client.set(fake.keys.next_event_id, tail + missing + 1)
+    before = fake.everything()
+    reply = server.publish(tail, AT + tail if tail else 0)
+    if is_published:
+        assert isinstance(reply, Published)
+        assert [each.id for each in reply.missing] == list(range(tail + 1, tail + missing + 1))
+        assert all(len(each.payload_fields) == size_bytes for each in reply.missing)
+    else:
+        assert reply == Refused("behind")
+        assert fake.everything() == before
 
 
 @pytest.mark.parametrize(

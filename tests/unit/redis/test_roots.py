@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from eventy_sync.redis import roots as module
 from eventy_sync.redis.roots import ROOT_EXPIRY_SECONDS, Root, Roots
 from eventy_sync.storage.state import StateStore
 
@@ -28,6 +29,21 @@ def test_what_was_heard_is_remembered(store: StateStore) -> None:
     roots = Roots(uuid4(), store)
     roots.learn(heard(ROOT_EXPIRY_SECONDS + 1))
     assert roots.is_alone
+
+
+def test_a_root_that_lives_is_remembered_now_and_then(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of then, so that it is not taken for gone a day after it was first heard of; not each time."""
+
+    def remembered_seconds_ago() -> float:
+        return time.time() - Roots(uuid4(), store).others()[OTHER].seen_at
+
+    roots = Roots(uuid4(), store)
+    roots.learn(heard(5000))
+    roots.learn(heard(1))
+    assert remembered_seconds_ago() > 4000
+    monkeypatch.setattr(module, "REMEMBER_SECONDS", 0.0)
+    roots.learn(heard(1))
+    assert remembered_seconds_ago() < 1000
 
 
 @pytest.mark.parametrize("ahead_seconds", [0.0, 3600.0, -3600.0])
@@ -75,6 +91,37 @@ def test_what_was_forgotten_long_ago_is_dropped(store: StateStore) -> None:
     kept = store.remembered.get("forgotten_roots")
     assert kept is not None
     assert list(msgspec.json.decode(kept)) == ["again"]
+
+
+@pytest.mark.parametrize(
+    ("days", "is_expired"), [(0.0, False), (1.5, False), (1.99, False), (2.01, True), (20_000.0, True)]
+)
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_redis_need_not_keep_a_root_for_ever(
+    store: StateStore, days: float, is_expired: bool, is_forgotten: bool
+) -> None:
+    """Nor a mark; but for longer than it counts: another one's clock may be behind."""
+    roots = Roots(uuid4(), store)
+    pair = heard(days * ROOT_EXPIRY_SECONDS, forgotten=is_forgotten)
+    roots.learn([*pair, b"malformed", b"{"])
+    assert roots.expired == pair * is_expired
+    roots.learn([])
+    assert roots.expired == []
+
+
+def test_a_root_is_not_taken_off_by_itself(store: StateStore) -> None:
+    """It says that it lives in a moment."""
+    roots = Roots(UUID(OTHER), store)
+    roots.learn(heard(3 * ROOT_EXPIRY_SECONDS))
+    assert roots.expired == []
+
+
+def test_not_all_are_taken_off_at_once(store: StateStore) -> None:
+    """However many were left: the server has other things to do, too."""
+    roots = Roots(uuid4(), store)
+    value = heard(3 * ROOT_EXPIRY_SECONDS)[1]
+    roots.learn([part for number in range(150) for part in (b"%d" % number, value)])
+    assert roots.expired == [part for number in range(100) for part in (b"%d" % number, value)]
 
 
 @pytest.mark.parametrize("is_closed", [False, True])

@@ -16,6 +16,7 @@ LASTING = [
     (exceptions.AuthenticationError("invalid username-password pair or user is disabled."), "is wrong"),
     (exceptions.AuthenticationError("Authentication required."), "wants a password"),
     (exceptions.ResponseError("NOAUTH Authentication required."), "wants a password"),
+    (exceptions.ResponseError("Protocol error: unauthenticated multibulk length"), "wants a password"),
     (exceptions.AuthenticationError("invalid password"), "the password is wrong"),
     (exceptions.AuthenticationError("something new"), "check redis_password and redis_url"),
     (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import struct
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,12 +16,15 @@ import pytest
 
 from eventy_sync.identifiers import new_id
 from eventy_sync.models import EventResult
-from eventy_sync.storage.state import RESULTS, SUBSCRIBED, UNSUBSCRIBED, StateStore, StoredSubscription
+from eventy_sync.storage.state import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED, StateStore, StoredSubscription
+from eventy_sync.storage.state.result_runs import MAX_RUN, MAX_SPAN_SECONDS
 
 KEY, OTHER_KEY, WORKER = (UUID(int=number) for number in (7, 8, 9))
 AT = datetime(1970, 1, 1, 0, 0, 1, tzinfo=timezone.utc)
 RESULT: list[Any] = [KEY.bytes, 3, WORKER.bytes, 1, "went well", 1_000_000, None, None, 1, None, 0.5, 0]
 SUBSCRIPTION: list[Any] = [KEY.bytes, "a.B", b"{}", 4, 1, 1_000_000, WORKER.bytes]
+TIMES = struct.pack("<4I", 0, 2_000_000, 7, 8)
+RUN: list[Any] = [str(KEY), 3, str(WORKER), "billing", None, 1, None, 1_000_000, False, TIMES]
 TOO_LARGE, SHORT, AFTER_ALL_TIME = 2**63, b"short", 253_402_300_800_000_000
 Change = tuple[str, bytes]
 
@@ -36,6 +40,11 @@ def store(tmp_path: Path) -> Iterator[StateStore]:
 def result(**changed: Any) -> Change:
     """Return one result told, some columns, `c0` and so on, changed."""
     return RESULTS, msgspec.json.encode([changed_row(RESULT, changed)])
+
+
+def run(**changed: Any) -> Change:
+    """Return one run of two results told, some columns changed."""
+    return RUNS, msgspec.json.encode([changed_row(RUN, changed)])
 
 
 def subscription(**changed: Any) -> Change:
@@ -58,6 +67,19 @@ def test_what_is_sound_is_made_here(store: StateStore) -> None:
         assert store.results.count() == 1
     assert store.remembered.get("position") == b"2"
     assert store.outbox.first(10) == []  # whoever told it tells everybody
+
+
+def test_a_run_that_is_sound_is_kept_here_once(store: StateStore) -> None:
+    """However often it is told, and counted once."""
+    for _ in range(2):
+        store.apply([run(), run()], {})
+        store.apply([(RUNS, msgspec.json.encode([RUN, RUN]))], {})
+    assert [(each.id, each.event_id, each.created_at, each.group) for each in store.results.search().items] == [
+        (KEY, 3, AT, "billing"),
+        (OTHER_KEY, 4, AT + timedelta(seconds=2), "billing"),
+    ]
+    assert store.results.count() == 2
+    assert store.outbox.first(10) == []
 
 
 MALFORMED: dict[str, Change] = {
@@ -83,6 +105,27 @@ MALFORMED: dict[str, Change] = {
     "an attempt that SQLite cannot keep": result(c8=TOO_LARGE),
     "a token that SQLite cannot keep": result(c9=TOO_LARGE),
     "a duration without an end": (RESULTS, result()[1].replace(b"0.5", b"1e999")),
+    "a run that is no list": (RUNS, b"{}"),
+    "a run that is none": (RUNS, msgspec.json.encode(RUN)),
+    "a run with one column less": (RUNS, msgspec.json.encode([RUN[:-1]])),
+    "a run with one column more": (RUNS, msgspec.json.encode([[*RUN, 0]])),
+    "a run's id that is none": run(c0="7"),
+    "a run whose ids go on behind all ids": run(c0=str(UUID(int=2**128 - 1))),
+    "a run's event below 0": run(c1=-1),
+    "a run's event that SQLite cannot keep": run(c1=TOO_LARGE),
+    "a run that goes on behind all events": run(c1=2**63 - 1),
+    "a run's worker that is none": run(c2="ann"),
+    "a run's group that is half a character": (RUNS, run()[1].replace(b"billing", b"\\ud800")),
+    "a run's attempt that SQLite cannot keep": run(c5=TOO_LARGE),
+    "a run's token that SQLite cannot keep": run(c6=TOO_LARGE),
+    "a run's time after all time": run(c7=AFTER_ALL_TIME),
+    "a run that ends after all time": run(c7=AFTER_ALL_TIME - 1),
+    "a run that is stale by half": run(c8=0.5),
+    "a run of nothing": run(c9=b""),
+    "a run of half a result more": run(c9=TIMES + bytes(4)),
+    "a run that is too long": run(c9=bytes(8 * (MAX_RUN + 1))),
+    "a run that lasts too long": run(c9=struct.pack("<4I", 0, MAX_SPAN_SECONDS * 1_000_000 + 1, 7, 8)),
+    "a run's times that are no base64": (RUNS, msgspec.json.encode([[*RUN[:-1], "?"]])),
     "a subscription that is a list of them": (SUBSCRIBED, msgspec.json.encode([SUBSCRIPTION])),
     "a subscription's id that is short": subscription(c0=SHORT),
     "a subscription's type that is a number": subscription(c1=1),

@@ -125,6 +125,8 @@ def test_results_of_dropped_events_go_in_portions(store: StateStore) -> None:
         {"worker_id__eq": "ann"},
         {"created_at__gte": datetime(2026, 1, 1)},
         {"created_at__lte": "today"},
+        {"success__eq": 1},
+        {"group__eq": b"billing"},
         {"limit": 0},
         {"page_id": "?"},
     ],

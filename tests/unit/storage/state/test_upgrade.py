@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from uuid import UUID
@@ -15,7 +16,7 @@ import pytest
 
 from eventy_sync.errors import QueueFormatError, StorageError
 from eventy_sync.models import Claim, EventResult
-from eventy_sync.storage.state import StateStore, StoredSubscription
+from eventy_sync.storage.state import StateStore, StoredSubscription, make_runs
 from eventy_sync.storage.state.schema import STEPS, VERSION
 
 VERSION_1 = """
@@ -113,7 +114,27 @@ def test_the_new_tables_serve(path: Path, before: str) -> None:
     assert change.kind == "unsubscribed"
     assert store.subscriptions.changes() == [(change.kind, change.body)]
     assert store.claims.create("y", ANN, None, 10).token == 6  # type: ignore[union-attr]
+    store.results.add([], make_runs(4, [MICROSECONDS] * 3, [1] * 3, worker_id=ANN, group="group"))
+    assert [each.event_id for each in store.results.search(group__eq="group").items] == [3, 4, 5, 6]
     store.close()
+
+
+def test_the_rows_of_version_2_are_there(path: Path) -> None:
+    """A file that only lacks what version 3 has gets that, and its failures are found."""
+    execute(path, OUTBOX)
+    execute(path, "CREATE TABLE removed_subscriptions (id BLOB PRIMARY KEY) WITHOUT ROWID")
+    database = sqlite3.connect(path)
+    database.execute("UPDATE results SET success = 0")
+    database.execute("PRAGMA user_version = 2")
+    database.commit()
+    database.close()
+    store = StateStore(path)
+    failed = replace(RESULT, success=False)
+    assert store.results.search(success__eq=False).items == [failed]
+    assert store.results.search(group__eq="group").items == [failed]
+    assert store.results.count(success__eq=True) == 0
+    store.close()
+    assert execute(path, "PRAGMA user_version") == [(VERSION,)]
 
 
 def test_an_upgraded_file_is_as_a_new_one(path: Path, tmp_path: Path) -> None:
@@ -150,7 +171,7 @@ def test_several_upgrade_it_at_once(path: Path) -> None:
 
 def test_an_upgrade_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is all done or not at all, and tried again by whoever comes next."""
-    steps = (STEPS[0], (*STEPS[1], "CREATE TABLE results (x)"))
+    steps = (STEPS[0], (*STEPS[1], "CREATE TABLE results (x)"), *STEPS[2:])
     with monkeypatch.context() as patched:
         patched.setattr("eventy_sync.storage.state.schema.STEPS", steps)
         store = StateStore(path)
