@@ -45,6 +45,7 @@ SLOW_SECONDS = 0.1
 
 IDLE_SECONDS = 1.0
 ERROR_PAUSE_SECONDS = 1.0
+SAY_SECONDS = 60.0
 _AVERAGE_SHARE = 0.3
 
 _Item = tuple[Lease, "StoredRecord | CorruptRecordError"]
@@ -80,6 +81,7 @@ class GroupThread(StoppableThread):
         # this thread only
         self._reader = membership.log.reader(1)
         self._event_seconds: float | None = None  # that an event takes, on average
+        self._said_at: dict[type[Exception], float] = {}
         self._lock = threading.Lock()
         # guarded by _lock
         self._outcomes = Outcomes(self._options.name, self._worker_id, membership.subscription_id)
@@ -113,7 +115,7 @@ class GroupThread(StoppableThread):
             self._begin_deadline = asked_at + self._options.lease_seconds
             self._read(taken.leases)
         except (StorageError, CoordinationError) as exc:
-            logger.error("group cannot go on, trying again: group=%s error=%s", self._options.name, exc)
+            self._say_seldom(exc)
             self.stopping.wait(ERROR_PAUSE_SECONDS)
             return
         except QueueClosedError:  # the deadline of close() has passed while a handler was running
@@ -128,6 +130,13 @@ class GroupThread(StoppableThread):
             self._on_progress()
             seconds = IDLE_SECONDS if taken.wait_seconds is None else min(IDLE_SECONDS, taken.wait_seconds)
             self._watcher.wait_beyond(tail, max(seconds, 0.001), lambda: self._look_again or self.stopping.is_set())
+
+    def _say_seldom(self, exc: Exception) -> None:
+        """Log why the group does not go on, once a minute for each kind of reason: it is tried again each second."""
+        now = time.monotonic()
+        if now - self._said_at.get(type(exc), -SAY_SECONDS) >= SAY_SECONDS:
+            self._said_at[type(exc)] = now
+            logger.error("group cannot go on, trying again: group=%s error=%s", self._options.name, exc)
 
     def _limit(self) -> int:
         if self._options.max_attempts == 1 or self._event_seconds is None:

@@ -113,6 +113,9 @@ class LeasesAlone:
         self.info, self.is_finished, self.oldest_unfinished = groups.info, groups.is_finished, groups.oldest_unfinished
         self.pause, self.dead_letters, self.requeue = groups.pause, groups.dead_letters, groups.requeue
 
+    def forget_unfinished(self) -> None:
+        """See `LeaseAuthority.forget_unfinished`: what the state store does not know is not handed out."""
+
     def exchange(self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None) -> Taken:
         """See `LeaseAuthority.exchange`.
 

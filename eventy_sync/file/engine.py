@@ -90,6 +90,7 @@ class Engine(Generic[T]):
         self.log.drop_all()
         self.claims.clear()
         self.store.clear(self.log.oldest())  # not the tail: somebody may have published since
+        self.coordinator.leases.forget_unfinished()
 
     def close(self, deadline: float | None) -> None:
         """Let handlers finish until the monotonic deadline, give claims back, and close all files.

@@ -18,6 +18,8 @@ from eventy_sync.models import EventResult
 from eventy_sync.storage.state.boot_clock import Now, live_parameters, live_term, read_clocks
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import from_microseconds
+from eventy_sync.storage.state.group_changes import replace_lease
+from eventy_sync.storage.state.group_place import place_of
 from eventy_sync.storage.state.group_records import Lease, Settlement, Taken, Want
 from eventy_sync.storage.state.outbox import Outbox
 from eventy_sync.storage.state.ranges import Range, without
@@ -28,9 +30,13 @@ RAN_OUT = "the worker died or let its lease run out before it could say what cam
 
 _LIVE = live_term("leases")
 _LEASE = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_WAIT = "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?)"
-_DIE = "INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?)"
+_WAIT = "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?)"
+_DIE = "INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _Row = tuple[int, int, int, int, int]  # first_id, last_id, attempt, token, begun_at
+
+
+class PlaceChangedError(Exception):
+    """The tables are not used as they were; see `group_place.py`.  Stays inside this package and its callers."""
 
 
 class LeaseTable:
@@ -49,11 +55,19 @@ class LeaseTable:
                 row = (group, from_index, from_index, 0, 0, self._clocks().wall)
                 database.execute("INSERT OR IGNORE INTO groups VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def exchange(self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None) -> Taken:
-        """Take what came of leases, and give others; see `LeaseAuthority.exchange`."""
+    def exchange(
+        self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None, place: bytes | None = None
+    ) -> Taken:
+        """Take what came of leases, and give others; see `LeaseAuthority.exchange`.
+
+        Raises:
+            PlaceChangedError: a `place` is given, and the tables are used otherwise by now; nothing was done.
+        """
         if not settlement and (want is None or not self._has_work(group, want.tail)):
             return Taken([], self._wait_seconds(group))
         with self._connection.transaction() as database:
+            if place is not None and place_of(database) != place:
+                raise PlaceChangedError("the groups are shared with a server again")
             turn = _Turn(database, self._outbox, group, worker_id, self._clocks())
             if settlement:
                 turn.settle(settlement)
@@ -121,10 +135,11 @@ class _Turn:
             self._shrink(rows, settlement.ranges(token))
         for each in retries:
             begun_at = _begun_at(held, each.token) if each.begun else 0
-            self._wait([(each.event_id, each.attempts, self._now.wall + int(each.delay_seconds * 1e6), begun_at)])
+            due_at = self._now.wall + int(each.delay_seconds * 1e6)
+            self._wait([(each.event_id, each.attempts, due_at, begun_at, each.token)])
         for death in deaths:
             begun_at = _begun_at(held, death.token)
-            self._die(death.event_id, death.attempts, death.details, self._worker_id, begun_at)
+            self._die(death.event_id, death.attempts, death.details, self._worker_id, begun_at, death.token)
         for lease in sorted(returned, reverse=True):
             self._give_back(lease, _begun_at(held, lease.token))
         results = [each if each.token in held else replace(each, stale=True) for each in settlement.results]
@@ -147,22 +162,7 @@ class _Turn:
         for first_id, last_id, *_ in rows:
             if (first_id, last_id) not in left:
                 kept = [each for each in left if first_id <= each[0] <= last_id]
-                self._replace_lease(first_id, kept)
-
-    def _replace_lease(self, first_id: int, kept: Sequence[Range]) -> None:
-        key = (self._group, first_id)
-        for first, last in kept:
-            if first != first_id:
-                self._database.execute(
-                    "INSERT INTO leases SELECT group_name, ?, ?, attempt, token, worker_id, begun_at, expires_at, "
-                    "boot_id, created_boot, expires_boot FROM leases WHERE group_name = ? AND first_id = ?",
-                    (first, last, *key),
-                )
-        if kept and kept[0][0] == first_id:
-            statement = "UPDATE leases SET last_id = ? WHERE group_name = ? AND first_id = ?"
-            self._database.execute(statement, (kept[0][1], *key))
-        else:
-            self._database.execute("DELETE FROM leases WHERE group_name = ? AND first_id = ?", key)
+                replace_lease(self._database, self._group, first_id, kept)
 
     def _give_back(self, lease: Lease, begun_at: int) -> None:
         """Let others have what was not begun; the newest fresh events are fresh again."""
@@ -172,13 +172,13 @@ class _Turn:
         ).rowcount
         if not is_newest:
             ids = range(lease.first_id, lease.last_id + 1)
-            self._wait((event_id, lease.attempt - 1, self._now.wall, begun_at) for event_id in ids)
+            self._wait((event_id, lease.attempt - 1, self._now.wall, begun_at, lease.token) for event_id in ids)
 
-    def _wait(self, rows: Iterable[tuple[int, int, int, int]]) -> None:
+    def _wait(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
         self._database.executemany(_WAIT, ((self._group, *row) for row in rows))
 
-    def _die(self, event_id: int, attempts: int, details: str, worker_id: UUID, begun_at: int) -> None:
-        row = (self._group, event_id, attempts, details, worker_id.bytes, begun_at, self._now.wall)
+    def _die(self, event_id: int, attempts: int, details: str, worker_id: UUID, begun_at: int, token: int) -> None:
+        row = (self._group, event_id, attempts, details, worker_id.bytes, begun_at, self._now.wall, token)
         self._database.execute(_DIE, row)
 
     # -- taking ----------------------------------------------------------------------------------------------
@@ -222,13 +222,13 @@ class _Turn:
             if attempt >= max_attempts and first_id == last_id:  # one of several may not have been begun
                 self._died_with(UUID(bytes=worker), ids, attempt, token, begun_at)
             else:
-                self._wait((event_id, attempt, self._now.wall, begun_at) for event_id in ids)
+                self._wait((event_id, attempt, self._now.wall, begun_at, token) for event_id in ids)
 
     def _died_with(self, worker_id: UUID, ids: Iterable[int], attempt: int, token: int, begun_at: int) -> None:
         results = []
         now = from_microseconds(self._now.wall)
         for event_id in ids:
-            self._die(event_id, attempt, RAN_OUT, worker_id, begun_at)
+            self._die(event_id, attempt, RAN_OUT, worker_id, begun_at, token)
             result = EventResult(
                 new_id(now), event_id, worker_id, False, RAN_OUT, now, group=self._group, attempt=attempt, token=token
             )

@@ -5,7 +5,8 @@ Ids of results and subscriptions are time-ordered, so rows are appended; times a
 fencing token, and a number that grows with every change to the subscriptions.  `remembered` holds what a
 root that is coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row
 each, see `result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished`
-only where several roots have to agree.  `begun_at` of an event that waits without ever having been handed out is 0.
+only where several roots have to agree, and `token` tells which of two roots knows later things of an event.  `begun_at`
+of an event that waits without ever having been handed out is 0.
 `event_keys` says which event has a key, for as long as no other may have it.
 """
 
@@ -63,12 +64,13 @@ _GROUPS = (
     ) WITHOUT ROWID""",
     """CREATE TABLE waiting (
         group_name TEXT NOT NULL, event_id INTEGER NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL,
-        begun_at INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
+        begun_at INTEGER NOT NULL, token INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
     ) WITHOUT ROWID""",
     "CREATE INDEX waiting_by_time ON waiting (group_name, due_at)",
     """CREATE TABLE dead_letters (
         group_name TEXT NOT NULL, event_id INTEGER NOT NULL, attempts INTEGER NOT NULL, details TEXT NOT NULL,
-        worker_id BLOB NOT NULL, begun_at INTEGER NOT NULL, died_at INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
+        worker_id BLOB NOT NULL, begun_at INTEGER NOT NULL, died_at INTEGER NOT NULL, token INTEGER NOT NULL,
+        PRIMARY KEY (group_name, event_id)
     ) WITHOUT ROWID""",
     """CREATE TABLE finished (
         group_name TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,

@@ -365,9 +365,9 @@ def test_requeued_events_are_as_if_never_tried(group: Group) -> None:
     for _ in range(4):
         group.die(ANN, group.take(ANN)[0])
     assert group.groups.requeue(GROUP, [2, 2, 9, 77]) == 1
-    assert group.take(ANN, 1) == [Lease(2, 2, 1, 5)]
+    assert group.take(ANN, 1) == [Lease(2, 2, 1, 6)]
     assert group.groups.requeue(GROUP, None) == 3
-    assert group.take(ANN, 100) == [Lease(1, 1, 1, 6), Lease(3, 4, 1, 7), Lease(5, 10, 1, 8)]
+    assert group.take(ANN, 100) == [Lease(1, 1, 1, 8), Lease(3, 4, 1, 9), Lease(5, 10, 1, 10)]
     assert group.groups.requeue(GROUP, None) == 0
 
 
@@ -382,7 +382,7 @@ def test_a_paused_group_hands_nothing_out(group: Group, clocks: Clocks) -> None:
     group.settle(ANN, Settlement(done=[other]))
     assert group.state() == (3, 9, 0, 1, 0)
     group.groups.pause(GROUP, False)
-    assert group.take(BOB) == [Lease(1, 1, 2, 3)]
+    assert group.take(BOB) == [Lease(1, 1, 2, 5)]
 
 
 def test_nothing_is_known_of_a_group_that_nobody_began(group: Group) -> None:
