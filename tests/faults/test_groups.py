@@ -41,11 +41,11 @@ WORKER = """
         say("ended", event)
 
     with FileEventQueue(sys.argv[1], payload_type=int) as queue:
+        print("ready", flush=True)  # first: the first event may be its death
         queue.subscribe(
             handle, group="billing", from_index=1, lease_seconds=lease_seconds, max_attempts=int(attempts),
             concurrency=int(concurrency), backoff=0.01,
         )
-        print("ready", flush=True)
         sys.stdin.read()
 """
 
