@@ -41,11 +41,11 @@ WORKER = """
         say("ended", event)
 
     with FileEventQueue(sys.argv[1], payload_type=int) as queue:
+        print("ready", flush=True)  # first: the first event may be its death
         queue.subscribe(
             handle, group="billing", from_index=1, lease_seconds=lease_seconds, max_attempts=int(attempts),
             concurrency=int(concurrency), backoff=0.01,
         )
-        print("ready", flush=True)
         sys.stdin.read()
 """
 
@@ -140,9 +140,9 @@ def test_kill_9_of_workers_loses_nothing_and_counts_nothing_twice(work: Work, wa
         fresh = Counter(each.event_id for each in all_results(queue) if each.success and not each.stale)
         assert fresh == dict.fromkeys(range(1, tail + 1), 1)
         assert queue.dead_letters("billing").items == []
-    began = {event: {pid for each, pid, _ in work.journal("begun") if each == event} for event in handled}
     killed = {pid for _, pid, _ in work.journal("begun")} - {each.pid for each in workers}
-    assert all(began[event] & killed for event, times in handled.items() if times > 1)
+    begun_by_killed = {event for event, pid, _ in work.journal("begun") if pid in killed}
+    assert begun_by_killed >= {event for event, times in handled.items() if times > 1}
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
@@ -254,10 +254,10 @@ TRAPPED = """
 
     with FileEventQueue(sys.argv[1], payload_type=int) as queue:
         queue.subscribe(handle, group="billing", from_index=1, lease_seconds=0.1, max_attempts=30, backoff=0)
-        queue.wait_until_idle(0.1)
+        queue.wait_until_idle(30)
     os.write(1, b"through\\n")
 """
-STRIDE = 5
+STRIDE = 7  # the steps repeat from exchange to exchange
 
 
 def test_death_at_each_step_of_an_exchange_loses_no_event(work: Work, spawn_python: Spawn) -> None:
@@ -266,10 +266,10 @@ def test_death_at_each_step_of_an_exchange_loses_no_event(work: Work, spawn_pyth
     handled: list[str] = []
     died = 0
     with FileEventQueue[int](work.root, payload_type=int) as queue:
-        for step in range(1, 400, STRIDE):
-            queue.publish_many(range(3))
-            child = spawn_python(TRAPPED, work.root, step)
-            output, errors = child.communicate(timeout=60)
+        while "through" not in handled:
+            queue.publish_many(range(8))
+            child = spawn_python(TRAPPED, work.root, 1 + STRIDE * died)
+            output, errors = child.communicate(timeout=120)
             handled += output.split()
             assert child.returncode in (0, -9), errors
             died += child.returncode == -9
@@ -287,4 +287,4 @@ def test_death_at_each_step_of_an_exchange_loses_no_event(work: Work, spawn_pyth
         assert fresh == dict.fromkeys(range(1, tail + 1), 1)
         assert queue.dead_letters("billing").items == []
         assert [(each.lag, each.leased, each.waiting, each.dead) for each in queue.groups()] == [(0, 0, 0, 0)]
-    assert died > 20
+    assert died > 10
