@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import pytest
+
 from eventy_sync.delivery.outcomes import Outcomes
 from eventy_sync.storage.state import Death, Lease, Retry, Settlement
 
@@ -51,7 +53,14 @@ def test_each_outcome_settles_its_event() -> None:
     some.finish(LEASE, 3, 3)
     some.tell(LEASE, 2, False, "it broke", AT, 1_500_000)
     settlement = some.take()
-    assert settlement.retries == [Retry(1, 7, 1, 2.5), Retry(101, 8, 2, 0.5)]
+    assert [each._replace(delay_seconds=0.0) for each in settlement.retries] == [
+        Retry(1, 7, 1, 0.0),
+        Retry(101, 8, 2, 0.0),
+    ]
+    assert [each.delay_seconds for each in settlement.retries] == [
+        pytest.approx(2.5, abs=0.4),
+        pytest.approx(0.5, abs=0.4),
+    ]
     assert settlement.deaths == [Death(2, 7, 1, "it broke")]
     assert settlement.returned == [Lease(4, 100, 1, 7)]
     assert settlement.done == [Lease(3, 3, 1, 7)]
@@ -79,3 +88,18 @@ def test_settlements_are_joined_part_by_part() -> None:
     """The earlier one first."""
     one, other = Settlement(done=[LEASE]), Settlement(done=[OTHER], retries=[Retry(1, 7, 1, 0.0)])
     assert one.joined(other) == Settlement(done=[LEASE, OTHER], retries=[Retry(1, 7, 1, 0.0)])
+
+
+def test_a_delay_counts_from_when_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes until it is settled, and whether that works the first time."""
+    clock = [100.0]
+    monkeypatch.setattr("eventy_sync.delivery.outcomes.time.monotonic", lambda: clock[0])
+    some = outcomes()
+    some.try_again(LEASE, 1, 2.0, counts=True)
+    some.put_off(LEASE, 2, 0.25)
+    clock[0] += 0.5
+    settlement = some.take()
+    assert settlement.retries == [Retry(1, 7, 1, 1.5), Retry(2, 7, 0, 0.0, begun=False)]
+    some.put_back(settlement)
+    clock[0] += 1.0
+    assert [each.delay_seconds for each in some.take().retries] == [0.5, 0.0]
