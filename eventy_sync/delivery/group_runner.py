@@ -100,12 +100,15 @@ class GroupRunner:
         renew_deadline = time.monotonic() + term_seconds
         while self._running:
             self._pause(min(KEEPER_SECONDS, term_seconds))
-            for thread in self._threads:
-                self._attempt(thread.relieve)
-            if time.monotonic() >= renew_deadline:
-                renew_deadline = time.monotonic() + term_seconds
+            try:
                 for thread in self._threads:
-                    self._attempt(thread.renew)
+                    self._attempt(thread.relieve)
+                if time.monotonic() >= renew_deadline:
+                    renew_deadline = time.monotonic() + term_seconds
+                    for thread in self._threads:
+                        self._attempt(thread.renew)
+            except QueueClosedError:
+                return  # a handler outlives close(): its lease runs out
 
     def _pause(self, seconds: float) -> None:
         """Wait a while; as long as nobody has anything in hand, until somebody has."""
@@ -122,8 +125,6 @@ class GroupRunner:
             step()
         except (StorageError, CoordinationError) as exc:
             logger.warning("leases not kept, trying again: group=%s error=%s", self.options.name, exc)
-        except QueueClosedError:
-            pass  # a handler outlives close(): its lease runs out
 
 
 def _remaining(deadline: float | None) -> float | None:

@@ -226,8 +226,8 @@ class GroupThread(StoppableThread):
         if isinstance(item, CorruptRecordError):
             self._pass_over(lease, item)
             return started
-        if item.due is not None and (seconds := seconds_until(item.due)) > 0:
-            self._put_off(lease, item.id, seconds)
+        if item.due is not None and seconds_until(item.due) > 0:
+            self._put_off(lease, item.id, item.due)
             return started
         try:
             details = self._handler(self._decode(item))
@@ -273,11 +273,11 @@ class GroupThread(StoppableThread):
             type(exc).__qualname__,
         )
 
-    def _put_off(self, lease: Lease, event_id: int, seconds: float) -> None:
+    def _put_off(self, lease: Lease, event_id: int, due_at: int) -> None:
         """Let an event wait until it is due; whoever gets it then looks at the clock again."""
         with self._lock:
             self._running = None
-            self._outcomes.put_off(lease, event_id, seconds)
+            self._outcomes.put_off(lease, event_id, due_at)
 
     def _pass_over(self, lease: Lease, damage: CorruptRecordError) -> None:
         first_id, last_id = max(damage.first_id, lease.first_id), min(damage.last_id, lease.last_id)

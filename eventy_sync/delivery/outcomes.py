@@ -70,10 +70,9 @@ class Outcomes:
         attempts = lease.attempt if counts else lease.attempt - 1
         self._retries.append((Retry(event_id, lease.token, attempts, delay_seconds), time.monotonic()))
 
-    def put_off(self, lease: Lease, event_id: int, delay_seconds: float) -> None:
-        """The event was not begun, for it is not due; it is to be handed out again in so many seconds."""
-        retry = Retry(event_id, lease.token, lease.attempt - 1, delay_seconds, begun=False)
-        self._retries.append((retry, time.monotonic()))
+    def put_off(self, lease: Lease, event_id: int, due_at: int) -> None:
+        """The event was not begun, for it is not due before then."""
+        self._retries.append((Retry(event_id, lease.token, lease.attempt - 1, 0.0, due_at), time.monotonic()))
 
     def die(self, lease: Lease, event_id: int, details: str) -> None:
         """The event has failed for good."""

@@ -210,8 +210,8 @@ class RedisCoordinator(Coordinator):
             self._tell_before_the_end()
             self._membership.leave(epoch, self._log.tail())
         self.roots.remember_all()
-        self._publishing.close()
-        self._asking.close()
+        self._publishing.end()
+        self._asking.end()
         self._site.pool.disconnect()
 
     def _tell_before_the_end(self) -> None:

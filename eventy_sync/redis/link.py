@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Union
 
 import redis
 
+from eventy_sync.errors import QueueClosedError
 from eventy_sync.redis.pool import ELSEWHERE
 from eventy_sync.redis.translation import translated
 
@@ -84,7 +85,7 @@ class Link:
         # guarded by _lock
         self._connection: Any = None
         self._used_at = 0.0
-        self._was_sent = False
+        self._was_sent = self._is_ended = False
         self._sleeps = 0 if _HAS_CORES else sys.maxsize  # so many replies are waited for asleep
 
     def run(
@@ -171,6 +172,8 @@ class Link:
             raise
 
     def _open(self) -> Any:
+        if self._is_ended:
+            raise QueueClosedError("the queue is closed: use it inside `with queue:`")
         connection = self._connect()
         try:
             connection.connect()
@@ -191,6 +194,11 @@ class Link:
             if time.monotonic() > deadline:
                 self._sleeps = SLEEPS
                 return
+
+    def end(self) -> None:
+        """Close the connection for good; a command raises QueueClosedError from then on."""
+        self._is_ended = True
+        self.close()
 
     def close(self) -> None:
         """Close the connection; the next command opens another."""

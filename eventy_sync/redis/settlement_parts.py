@@ -69,7 +69,7 @@ class Part(NamedTuple):
             self.token,
             _text(change.finished),
             _text(self.returned),
-            " ".join([f"{row[0]}:{row[1]}:{delay}:{min(row[3], 1)}" for row, delay in retries]),
+            " ".join([f"{row[0]}:{row[1]}:{delay}:{0 if row[3] else row[2] // 1000}" for row, delay in retries]),
             " ".join([str(row[0]) for row in change.dead]),
             encode_runs(self.runs) if self.runs else b"",
             encode_results(self.results) if self.results else b"",
@@ -105,7 +105,9 @@ def _part(
         token=token,
         finished=united([each[:2] for each in settlement.done if each.token == token]),
         waiting=[
-            (each.event_id, each.attempts, now + int(each.delay_seconds * 1e6), begun if each.begun else 0, token)
+            (each.event_id, each.attempts, each.due_at, 0, token)
+            if each.due_at
+            else (each.event_id, each.attempts, now + int(each.delay_seconds * 1e6), begun, token)
             for each in retries
         ],
         dead=[(each.event_id, each.attempts, each.details, worker_id.bytes, begun, now, token) for each in deaths],

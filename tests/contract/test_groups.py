@@ -31,11 +31,6 @@ Wait = Callable[..., None]
 NO_BACKOFF = 0.0
 
 
-@pytest.fixture(autouse=True, params=["file"])
-def _each_queue(request: pytest.FixtureRequest) -> None:
-    """Only the file queue has groups so far."""
-
-
 @pytest.fixture
 def queue(root: Path) -> Iterator[Queue]:
     with FileEventQueue[Any](root) as queue:
@@ -504,9 +499,12 @@ def test_a_handler_may_close_the_queue(root: Path, concurrency: int, wait_until:
     """Its own event is finished all the same."""
     queue = FileEventQueue[Any](root)
     queue.open()
+    handled: list[int] = []
 
     def handle(event: Event) -> None:
+        handled.append(event.id)
         if event.id == 2:
+            wait_until(lambda: 1 in handled)
             queue.close()
 
     queue.subscribe(handle, group="billing", concurrency=concurrency)

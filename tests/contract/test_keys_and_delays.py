@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from eventy_sync import CoordinationError, EventExpiredError, FileEventQueue, InvalidArgumentError, QueueEvent
+from eventy_sync import EventExpiredError, FileEventQueue, InvalidArgumentError, QueueEvent
 
 Wait = Callable[..., None]
 Queue = FileEventQueue[Any]
@@ -150,16 +150,6 @@ class Seen:
 MODES: list[dict[str, Any]] = [{}, {"group": "billing"}, {"group": "billing", "concurrency": 3}]
 
 
-def subscribe(queue: Queue, seen: Seen, options: dict[str, Any]) -> None:
-    """Subscribe, where a queue on several hosts has groups."""
-    try:
-        queue.subscribe(seen, **options)
-    except CoordinationError as exc:
-        if "not coordinated yet" not in str(exc):
-            raise
-        pytest.skip(str(exc))
-
-
 def test_a_delayed_event_is_in_the_log_at_once(queue: Queue) -> None:
     """With its time, for whoever reads; a time in another zone is the same moment."""
     before = now()
@@ -176,7 +166,7 @@ def test_a_delayed_event_is_in_the_log_at_once(queue: Queue) -> None:
 def test_a_delayed_event_is_handed_out_when_it_is_due(queue: Queue, wait_until: Wait, options: dict[str, Any]) -> None:
     """Never early, soon after, with one result, and it holds up none of those behind it."""
     seen = Seen()
-    subscribe(queue, seen, options)
+    queue.subscribe(seen, **options)
     late = queue.publish("late", delay_seconds=0.4)
     assert late.deliver_at is not None
     others = [queue.publish(n).id for n in range(5)]
@@ -197,7 +187,7 @@ def test_a_delayed_event_is_handed_out_when_it_is_due(queue: Queue, wait_until: 
 def test_several_delayed_events_come_when_each_is_due(queue: Queue, wait_until: Wait, options: dict[str, Any]) -> None:
     """A hundred of them, published in another order than they are due."""
     seen = Seen()
-    subscribe(queue, seen, options)
+    queue.subscribe(seen, **options)
     for number in range(100):
         queue.publish(number, delay_seconds=(number * 37 % 100) * 0.01)
     wait_until(lambda: len(seen.ids) == 100)
@@ -235,7 +225,7 @@ def test_events_that_are_due_together_come_by_time_then_id(queue: Queue, wait_un
 def test_waiting_until_idle_does_not_wait_for_what_is_not_due(queue: Queue, options: dict[str, Any]) -> None:
     """Nor does closing."""
     seen = Seen()
-    subscribe(queue, seen, options)
+    queue.subscribe(seen, **options)
     queue.publish(1, delay_seconds=3600)
     queue.publish(2)
     started = time.monotonic()
@@ -249,7 +239,7 @@ def test_waiting_until_idle_does_not_wait_for_what_is_not_due(queue: Queue, opti
 def test_waiting_until_idle_waits_for_what_is_due(queue: Queue, wait_until: Wait, options: dict[str, Any]) -> None:
     """As soon as it is, though the subscriber has passed it by."""
     seen = Seen()
-    subscribe(queue, seen, options)
+    queue.subscribe(seen, **options)
     for _ in range(20):
         event = queue.publish(1, delay_seconds=0.02)
         assert queue.wait_until_idle(20)
@@ -273,7 +263,7 @@ def test_a_subscriber_that_starts_late_finds_what_is_delayed(
     wait_until(lambda: all(each.deliver_at < now() for each in past if each.deliver_at))
     with FileEventQueue[Any](root) as queue:
         seen = Seen()
-        subscribe(queue, seen, options)
+        queue.subscribe(seen, **options)
         wait_until(lambda: len(seen.ids) == 6)
         assert seen.ids == [2, 3, 4, 5, 6, 1]
         assert seen.early == []

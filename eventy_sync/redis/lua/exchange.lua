@@ -12,8 +12,9 @@
 -- ARGV[6] sessions to make void, "" for none   ARGV[7] lost requests, in the order of their keys
 -- ARGV[8] length of `changes`   ARGV[9] message to tell of results, "" for none
 -- ARGV[10] events wanted, 0 for none   ARGV[11] the root's tail   ARGV[12] milliseconds   ARGV[13] most attempts
--- ARGV[14..] of each lease settled in turn: token, finished ranges, ranges given back, "<id>:<attempts>:<milliseconds>:<1,
--- or 0 if it was not begun>" of each to try again, ids of the dead, body of runs, body of results, body of the group's change
+-- ARGV[14..] of each lease settled in turn: token, finished ranges, ranges given back, "<id>:<attempts>:<milliseconds
+-- to wait>:<0, or the millisecond until which it is put off>" of each to try again, ids of the dead, body of runs, body
+-- of results, body of the group's change
 --
 -- Returns "rejoin", "awaiting", "build", "void", or "ok <next_id> <token> <paused> <milliseconds until more is due, or
 -- -1> <tokens that were held> <leases>"; lists are separated by commas, "-" if empty.  A lease is
@@ -163,10 +164,12 @@ local function settle(at, attempt, begun, ranges)
             returned[#returned + 1] = {range[1], range[2], attempt, under, begun}
         end
     end
-    for id, attempts, delay, is_begun in string.gmatch(ARGV[at + 3], '(%d+):(%d+):(%d+):([01])') do
+    for id, attempts, delay, due in string.gmatch(ARGV[at + 3], '(%d+):(%d+):(%d+):(%d+)') do
         inside, ranges = split(ranges, tonumber(id), tonumber(id))
-        if inside[1] then
-            wait(id, now + delay, attempts, is_begun == '1' and begun or '0', under)
+        if inside[1] and due == '0' then
+            wait(id, now + delay, attempts, begun, under)
+        elseif inside[1] then
+            wait(id, due, attempts, '0', under)
         end
     end
     for id in string.gmatch(ARGV[at + 4], '%d+') do

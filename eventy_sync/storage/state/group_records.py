@@ -24,14 +24,14 @@ class Lease(NamedTuple):
 class Retry(NamedTuple):
     """An event that is to be handled again in so many seconds; `attempts` of it have counted so far.
 
-    One that is not `begun` was handed out before it was due.
+    One that was handed out before its time and not begun has that time as `due_at`, in microseconds since 1970, UTC.
     """
 
     event_id: int
     token: int
     attempts: int
     delay_seconds: float
-    begun: bool = True
+    due_at: int = 0
 
 
 class Death(NamedTuple):

@@ -134,8 +134,8 @@ class _Turn:
         for token, rows in held.items():
             self._shrink(rows, settlement.ranges(token))
         for each in retries:
-            begun_at = _begun_at(held, each.token) if each.begun else 0
-            due_at = self._now.wall + int(each.delay_seconds * 1e6)
+            begun_at = 0 if each.due_at else _begun_at(held, each.token)
+            due_at = each.due_at or self._now.wall + int(each.delay_seconds * 1e6)
             self._wait([(each.event_id, each.attempts, due_at, begun_at, each.token)])
         for death in deaths:
             begun_at = _begun_at(held, death.token)

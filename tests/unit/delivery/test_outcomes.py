@@ -96,10 +96,10 @@ def test_a_delay_counts_from_when_it_was_asked_for(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("eventy_sync.delivery.outcomes.time.monotonic", lambda: clock[0])
     some = outcomes()
     some.try_again(LEASE, 1, 2.0, counts=True)
-    some.put_off(LEASE, 2, 0.25)
+    some.put_off(LEASE, 2, AT)
     clock[0] += 0.5
     settlement = some.take()
-    assert settlement.retries == [Retry(1, 7, 1, 1.5), Retry(2, 7, 0, 0.0, begun=False)]
+    assert settlement.retries == [Retry(1, 7, 1, 1.5), Retry(2, 7, 0, 0.0, AT)]
     some.put_back(settlement)
     clock[0] += 1.0
     assert [each.delay_seconds for each in some.take().retries] == [0.5, 0.0]
