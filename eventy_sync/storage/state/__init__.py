@@ -3,7 +3,7 @@
 Everything in it can be lost without losing an event; the log is the truth.
 """
 
-from eventy_sync.storage.state.claims import ClaimTable, check_claim_id, check_ttl, encode_data
+from eventy_sync.storage.state.claims import ClaimTable, Held, check_claim_id, check_ttl, encode_data
 from eventy_sync.storage.state.filters import from_microseconds
 from eventy_sync.storage.state.group_records import Death, Lease, Retry, Settlement, Taken, Want
 from eventy_sync.storage.state.groups import GroupTable
@@ -23,6 +23,7 @@ __all__ = [
     "ClaimTable",
     "Death",
     "GroupTable",
+    "Held",
     "Lease",
     "LeaseTable",
     "ResultRun",

@@ -2,10 +2,10 @@
 
 Ids of results and subscriptions are time-ordered, so rows are appended; times are microseconds since
 1970, UTC.  `counters` holds what must not be counted or guessed: how many results there are, the last
-fencing token, and a number that grows with every change to the subscriptions.  `remembered` holds what a
-root that is coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row
-each, see `result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished`
-only where several roots have to agree.
+fencing token, the last one that was given out without asking Redis, and a number that grows with every change to
+the subscriptions.  `remembered` holds what a root that is coordinated with others must still know when it cannot ask.
+`result_runs` holds many results in a row each, see `result_runs.py`.  Of a group are kept its place, what is leased
+and what waits, and dead letters; `finished` only where several roots have to agree.
 """
 
 _FIRST = (
@@ -75,7 +75,12 @@ _GROUPS = (
     ) WITHOUT ROWID""",
 )
 
-STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS)
+_CLAIMS_ASKED_FOR = (
+    "ALTER TABLE claims ADD COLUMN asked_in TEXT NOT NULL DEFAULT ''",  # see `Held`
+    "INSERT INTO counters VALUES ('token_alone', 0)",
+)
+
+STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS, _CLAIMS_ASKED_FOR)
 """What each version adds to the one before."""
 
 VERSION = len(STEPS)

@@ -15,7 +15,7 @@ from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.mode import CONNECTED, Mode
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.sessions import Sessions
-from eventy_sync.storage.state import StateStore
+from eventy_sync.storage.state import Held, StateStore
 from tests.unit.redis.conftest import Fake
 
 ROOT, ANN, QUEUE = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -26,7 +26,7 @@ class Delayed(ClaimScripts):
 
     on_the_way: Callable[[], object] = staticmethod(lambda: None)
 
-    def restore(self, held: Sequence[tuple[Claim, float]], *, are_from_elsewhere: bool = False) -> list[Claim]:
+    def restore(self, held: Sequence[Held], *, are_from_elsewhere: bool = False) -> list[Claim]:
         self.on_the_way()
         return super().restore(held, are_from_elsewhere=are_from_elsewhere)
 
