@@ -45,20 +45,14 @@ class Interrupted(ClaimScripts):
     def _present(self) -> bytes:
         return self.epochs.pop(0) if len(self.epochs) > 1 else self.epochs[0]
 
-    def take(
-        self,
-        claim_id: str,
-        worker_id: UUID,
-        data: str,
-        ttl_seconds: float,
-        last_token: int,
-        meanwhile: Callable[..., object],
-    ) -> int:
+    def take(self, *args: Any) -> int:  # type: ignore[override]
+        *wanted, meanwhile = args
+
         def first(*args: Any) -> object:
             happen(self.on_the_way)
             return meanwhile(*args)
 
-        token = super().take(claim_id, worker_id, data, ttl_seconds, last_token, first)
+        token = super().take(*wanted, first)
         happen(self.at_reply)
         return token
 
