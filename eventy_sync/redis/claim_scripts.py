@@ -13,10 +13,15 @@ from eventy_sync.redis import claim_records
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.sessions import Sessions
+from eventy_sync.redis.translation import RedisUnavailableError
+from eventy_sync.storage.state import Held
 
 HELD = 0
 NOT_NOW = -1
 """The epoch is over, or other roots have not yet said which claims they hold: join anew and ask again."""
+
+_EPOCHS = 10
+"""So many epochs may begin while claims are put back."""
 
 _CLAIM, _RENEW, _RESTORE = Script("claim"), Script("renew"), Script("restore")
 
@@ -48,15 +53,21 @@ class ClaimScripts:
         data: str,
         ttl_seconds: float,
         last_token: int,
-        meanwhile: Callable[[], object],
+        meanwhile: Callable[[str], object],
     ) -> int:
-        """Return the token of the claim taken, `HELD` or `NOT_NOW`; `data` is JSON, tokens go on from `last_token`."""
+        """Return the token of the claim taken, `HELD` or `NOT_NOW`; `data` is JSON, tokens go on from `last_token`.
+
+        `meanwhile` is called with the epoch in which the claim was asked for, while the request is on its way.
+        """
+        epoch = self._epoch()
+        if not epoch:
+            return NOT_NOW
         worker = self._text_of(worker_id)
         record = claim_records.without_token(worker, data, ttl_seconds)
         message = self._message("add_claim", claim_id, worker)
-        arguments: list[Argument] = [self._epoch(), self._session, claim_id, _milliseconds(ttl_seconds), record]
+        arguments: list[Argument] = [epoch, self._session, claim_id, _milliseconds(ttl_seconds), record]
         arguments += [last_token, self._keys.channel, f'{message},"token":', worker]
-        return int(self._link.run(_CLAIM, self._names(claim_id), arguments, meanwhile))
+        return int(self._link.run(_CLAIM, self._names(claim_id), arguments, lambda: meanwhile(epoch.decode())))
 
     def prolong(self, claim: Claim, ttl_seconds: float) -> int:
         """Let it last so long from now; return 1, `HELD` when it is not held under its token, or `NOT_NOW`."""
@@ -73,20 +84,26 @@ class ClaimScripts:
         arguments: list[Argument] = [self._epoch(), claim_id, worker, token, milliseconds, record]
         return int(self._link.run(_RENEW, self._names(claim_id), [*arguments, self._keys.channel, message]))
 
-    def restore(self, held: Sequence[tuple[Claim, float]], *, are_from_elsewhere: bool = False) -> list[Claim]:
-        """Put claims back that the server has lost or never had, with the seconds each has left.
+    def restore(self, held: Sequence[Held], *, are_from_elsewhere: bool = False) -> list[Claim]:
+        """Put claims back that the server has lost or never had.
 
         Returns those that another worker holds: under a later token, or under any if this root's are from a time when
-        it was not of this queue.  Nothing is put into another queue of this name.
+        it was not of this queue.  Nothing is put into another queue of this name, nor what this root may not hold.
         """
         keys = self._keys
         names = [keys.claims, keys.claim_ids, keys.claim_holders, keys.meta]
-        names += [keys.claim(claim.id) for claim, _ in held]
-        arguments: list[Argument] = [str(self._queue_id()), int(are_from_elsewhere)]
-        for claim, remaining_seconds in held:
+        names += [keys.claim(each.claim.id) for each in held]
+        claims: list[Argument] = []
+        for claim, remaining_seconds, asked_in in held:
             record = claim_records.encode(claim, remaining_seconds)
-            arguments += [claim.id, str(claim.worker_id), _milliseconds(remaining_seconds), record]
-        return [held[number - 1][0] for number in self._link.run(_RESTORE, names, arguments)]
+            claims += [claim.id, str(claim.worker_id), _milliseconds(remaining_seconds), record, asked_in]
+        for _ in range(_EPOCHS):
+            epoch: bytes = self._link.command("HGET", keys.meta, "epoch") or b""
+            head: list[Argument] = [str(self._queue_id()), int(are_from_elsewhere), epoch, self._session]
+            numbers = self._link.run(_RESTORE, names, [*head, *claims])
+            if numbers != NOT_NOW:
+                return [held[number - 1].claim for number in numbers]
+        raise RedisUnavailableError("the epoch changes time and again")
 
     def give_up_session(self) -> None:
         """A reply was lost: let the request not be served late, once this root has joined anew."""

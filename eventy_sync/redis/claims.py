@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from eventy_sync.errors import ClaimNotFoundError, CoordinationError, StorageError
+from eventy_sync.errors import ClaimNotFoundError, CoordinationError
 from eventy_sync.models import Claim, Page
+from eventy_sync.redis.claim_here import ClaimHere, Confirmed
 from eventy_sync.redis.claim_scripts import HELD, NOT_NOW, ClaimScripts
 from eventy_sync.redis.claim_search import ClaimSearch
 from eventy_sync.redis.mode import Mode
@@ -28,55 +29,9 @@ R = TypeVar("R")
 AWAIT_SECONDS = 3.0
 """So long a claim waits for other roots to say what they hold, after the server has lost something."""
 _PAUSE_SECONDS = 0.01
-_GIVE_WAY_SECONDS, _INSIST_SECONDS = 0.0005, 10.0
+_INSIST_SECONDS = 3.0
+"""So long others of this root are waited for that have to give way: more than a request takes until it is given up."""
 _AT_ONCE = 100
-
-
-class _Here:
-    """This root's side of taking a claim: granted while the request is on its way to Redis.
-
-    Another worker of this root may be faster here and slower there.  It gives way then; so whom Redis has granted
-    the claim waits while others come and go here.
-    """
-
-    def __init__(
-        self,
-        table: ClaimTable,
-        pause: Callable[[float], object],
-        claim_id: str,
-        worker_id: UUID,
-        data: str,
-        ttl_seconds: float,
-    ) -> None:
-        self._table, self._pause = table, pause
-        self._wanted = (claim_id, worker_id, data, ttl_seconds)
-        self._was_asked = False
-        self._error: StorageError | None = None
-        self.claim: Claim | None = None
-
-    def grant(self) -> None:
-        """Ask the state store, the first time; an error waits until the reply from Redis is here."""
-        if not self._was_asked:
-            self._was_asked = True
-            try:
-                self.claim = self._table.grant(*self._wanted)
-            except StorageError as exc:
-                self._error = exc
-
-    def insist(self, seconds: float) -> None:
-        """Wait while others are about to give way, so many seconds at most."""
-        deadline = time.monotonic() + seconds
-        while self.claim is None and self._error is None and time.monotonic() < deadline:
-            self._pause(_GIVE_WAY_SECONDS)
-            self._was_asked = False
-            self.grant()
-
-    def take_back(self) -> None:
-        """Free the claim here; raise what kept the state store from granting it."""
-        if self.claim is not None:
-            self._table.release(self.claim.id, self.claim.worker_id, self.claim.token)
-        if self._error is not None:
-            raise self._error
 
 
 class RedisClaims:
@@ -104,8 +59,7 @@ class RedisClaims:
         # replaced as a whole
         self._unsettled: frozenset[tuple[str, UUID]] = frozenset()  # taken in Redis, maybe: the reply was lost
         self._was_alone = False  # whether something was granted that Redis may not know of
-        # a hint only: what Redis must not be behind
-        self._last_token = 0
+        self._confirmed = Confirmed()
 
     # -- taking ----------------------------------------------------------------------------------------------
 
@@ -114,55 +68,57 @@ class RedisClaims:
         check_ttl(ttl_seconds)
         text = encode_data(data)
         deadline = time.monotonic() + AWAIT_SECONDS
-        while not self._table.is_held(claim_id):
-            here = _Here(self._table, self._pause, claim_id, worker_id, text, ttl_seconds)
+        while True:
+            is_held, last_token = self._table.look(claim_id)
+            if is_held:
+                return None
+            here = ClaimHere(self._table, self._confirmed, self._pause, claim_id, worker_id, text, ttl_seconds)
             try:
                 self._check_connected()
-                last_token = self._last_token
                 token = self._scripts.take(claim_id, worker_id, text, ttl_seconds, last_token, here.grant)
             except RedisUnavailableError as exc:
                 return self._take_without_redis(exc, here, claim_id, worker_id)
             except CoordinationError:
                 here.take_back()
                 raise
-            if token != NOT_NOW:
-                return self._agree(here, token, claim_id, worker_id, ttl_seconds)
+            if token == NOT_NOW:
+                self._give_up(here)
+                self._await_roots(deadline)
+                continue
+            claim = self._agree(here, token, claim_id, worker_id, ttl_seconds)
+            if claim is not None or token == HELD or token > self._table.last_token_alone():
+                return claim
+
+    def _agree(self, here: ClaimHere, token: int, claim_id: str, worker_id: UUID, ttl_seconds: float) -> Claim | None:
+        """Have here what Redis has granted, or free it on both sides."""
+        if token == HELD:
             here.take_back()
-            self._await_roots(deadline)
+            return None
+        here.insist(min(_INSIST_SECONDS, ttl_seconds / 2))
+        claim = here.claim
+        if claim is not None and claim.token == token:
+            self._confirmed.add(claim)
+            return claim
+        if claim is not None and (claim := self._table.renumber(claim, token)) is not None:
+            return claim
+        self._free(claim_id, worker_id, token)  # first: who is granted it here must not be refused there
+        here.take_back()
         return None
 
-    def _agree(self, here: _Here, token: int, claim_id: str, worker_id: UUID, ttl_seconds: float) -> Claim | None:
-        """Make one of what Redis and this root have answered."""
-        here.grant()
-        if token > HELD:
-            here.insist(min(_INSIST_SECONDS, ttl_seconds / 2))
-        claim = here.claim
-        if claim is None:
-            if token > HELD:
-                self._ask(lambda: self._scripts.free(claim_id, worker_id, token))
-            here.take_back()
-            return None
-        if token == HELD:
-            (there,) = self._search.batch_get([claim_id])
-            if there is not None and (there.worker_id, there.token) == (worker_id, claim.token):
-                return claim  # written back by a join that came between
-            here.take_back()
-            return None
-        self._last_token = max(token, claim.token)
-        if claim.token <= token:
-            return claim if claim.token == token else self._table.renumber(claim, token)
-        here.take_back()  # Redis has lost tokens; it is told the last one now
-        self._ask(lambda: self._scripts.free(claim_id, worker_id, token))
-        return self.create(claim_id, worker_id, claim.data, (claim.expires_at - claim.created_at).total_seconds())
+    def _give_up(self, here: ClaimHere) -> None:
+        """Free the claim that Redis has not granted, and there as well if a join has put it back in between."""
+        if here.claim is not None:
+            self._unsettled |= {(here.claim.id, here.claim.worker_id)}
+        here.take_back()
 
     def _take_without_redis(
-        self, exc: RedisUnavailableError, here: _Here, claim_id: str, worker_id: UUID
+        self, exc: RedisUnavailableError, here: ClaimHere, claim_id: str, worker_id: UUID
     ) -> Claim | None:
         if exc.may_have_run:
             self._scripts.give_up_session()
             self._unsettled |= {(claim_id, worker_id)}
         if self._roots.is_alone:
-            here.grant()
+            here.grant_alone()
             self._was_alone = True
             self._degrade_by(exc)
             if here.claim is None:
@@ -210,11 +166,15 @@ class RedisClaims:
         """Free the claim if it is held under this token; without Redis it stays taken there until it expires."""
         check_claim_id(claim_id)
         released = self._table.release(claim_id, worker_id, token)
+        return self._free(claim_id, worker_id, token) or released
+
+    def _free(self, claim_id: str, worker_id: UUID, token: int) -> bool:
+        """Free it in Redis, now or once this root has joined anew."""
         try:
-            return self._ask(lambda: self._scripts.free(claim_id, worker_id, token)) or released
+            return self._ask(lambda: self._scripts.free(claim_id, worker_id, token))
         except RedisUnavailableError:
             self._unsettled |= {(claim_id, worker_id)}
-            return released
+            return False
 
     def _ask(self, question: Callable[[], int]) -> bool:
         """Ask Redis, joining anew where it says so.
@@ -301,13 +261,21 @@ class RedisClaims:
         Raises:
             RedisUnavailableError: Redis cannot be asked.
         """
+        self._table.confirm(self._confirmed.take())
         held = self._table.held()
         for start in range(0, len(held), _AT_ONCE):
-            some = held[start : start + _AT_ONCE]
-            for claim in self._scripts.restore(some, are_from_elsewhere=are_from_elsewhere):
+            some = [each.claim for each in held[start : start + _AT_ONCE]]
+            try:
+                lost = self._scripts.restore(held[start : start + _AT_ONCE], are_from_elsewhere=are_from_elsewhere)
+            except RedisUnavailableError as exc:
+                if exc.may_have_run:
+                    self._scripts.give_up_session()
+                    self._unsettled |= {(claim.id, claim.worker_id) for claim in some}
+                raise
+            for claim in lost:
                 self._table.release(claim.id, claim.worker_id, claim.token)
-            there_yet = self._table.batch_get([claim.id for claim, _ in some])
-            for (claim, _), now in zip(some, there_yet, strict=True):
+            there_yet = self._table.batch_get([claim.id for claim in some])
+            for claim, now in zip(some, there_yet, strict=True):
                 if now is None:  # freed in the meantime, perhaps
                     self._unsettled |= {(claim.id, claim.worker_id)}
 
@@ -339,7 +307,7 @@ class RedisClaims:
 
     def clear(self) -> None:
         """Forget every claim of this root, whoever holds it; tokens go on growing."""
-        for claim, _ in self._table.held():
+        for claim, *_ in self._table.held():
             self.release(claim.id, claim.worker_id, claim.token)
 
     def lost(self, claim_id: str, worker_id: UUID) -> int | None:

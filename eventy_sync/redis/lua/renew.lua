@@ -13,8 +13,10 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local holder = ARGV[3] .. ' ' .. ARGV[4]
-local held = redis.call('GET', KEYS[1])
-if held then
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'table' then  -- another program has put something there that is not even a text
+    return string.find(tostring(held.err), 'WRONGTYPE', 1, true) and 0 or held
+elseif held then
     local is_json, claim = pcall(cjson.decode, held)
     if not is_json or type(claim) ~= 'table' or claim.worker_id ~= ARGV[3] or claim.token ~= tonumber(ARGV[4]) then
         return 0

@@ -3,7 +3,7 @@
 Everything in it can be lost without losing an event; the log is the truth.
 """
 
-from eventy_sync.storage.state.claims import ClaimTable, check_claim_id, check_ttl, encode_data
+from eventy_sync.storage.state.claims import ClaimTable, Held, check_claim_id, check_ttl, encode_data
 from eventy_sync.storage.state.filters import check_text, from_microseconds
 from eventy_sync.storage.state.group_changes import GROUP, DeadRow, GroupChange, encode_change
 from eventy_sync.storage.state.group_mirror import Grant, GroupMirror
@@ -35,6 +35,7 @@ __all__ = [
     "GroupMirror",
     "GroupState",
     "GroupTable",
+    "Held",
     "HeldLease",
     "Lease",
     "LeaseTable",

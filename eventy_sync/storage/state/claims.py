@@ -7,10 +7,11 @@ come from one counter that only grows, whatever is deleted.
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -38,13 +39,27 @@ _KIND = "claims"
 _LIVE = live_term("claims")
 
 _GRANT = f"""
-    INSERT INTO claims (id, worker_id, token, data, created_at, expires_at, boot_id, created_boot, expires_boot)
-    SELECT ?, ?, value + 1, ?, ?, ?, ?, ?, ? FROM counters WHERE name = 'token'
+    INSERT INTO claims
+        (id, worker_id, token, data, created_at, expires_at, boot_id, created_boot, expires_boot, asked_in)
+    SELECT ?, ?, value + 1, ?, ?, ?, ?, ?, ?, ? FROM counters WHERE name = 'token'
     ON CONFLICT (id) DO UPDATE SET worker_id = excluded.worker_id, token = excluded.token, data = excluded.data,
         created_at = excluded.created_at, expires_at = excluded.expires_at, boot_id = excluded.boot_id,
-        created_boot = excluded.created_boot, expires_boot = excluded.expires_boot
-    WHERE NOT {_LIVE}
+        created_boot = excluded.created_boot, expires_boot = excluded.expires_boot, asked_in = excluded.asked_in
+    WHERE NOT {_LIVE} OR (? AND claims.asked_in <> '')
 """
+_CONFIRM = "UPDATE claims SET asked_in = '' WHERE id = ? AND worker_id = ? AND token = ?"
+
+
+class Held(NamedTuple):
+    """A claim and the seconds it has left by a clock that cannot be set.
+
+    `asked_in` is the epoch in which Redis was asked for it, or is being asked yet, as long as nobody has written down
+    that it was granted; "" where this root has it for certain.
+    """
+
+    claim: Claim
+    remaining_seconds: float
+    asked_in: str = ""
 
 
 def check_claim_id(claim_id: str) -> str:
@@ -82,32 +97,73 @@ class ClaimTable:
         check_ttl(ttl_seconds)
         return self.grant(claim_id, worker_id, encode_data(data), ttl_seconds)
 
-    def grant(self, claim_id: str, worker_id: UUID, data: str, ttl_seconds: float) -> Claim | None:
-        """Do what `create` does, everything being checked and the data JSON."""
+    def grant(
+        self,
+        claim_id: str,
+        worker_id: UUID,
+        data: str,
+        ttl_seconds: float,
+        *,
+        asked_in: str = "",
+        takes_over: bool = False,
+        confirmed: Sequence[Claim] = (),
+    ) -> Claim | None:
+        """Do what `create` does, everything being checked and the data JSON.
+
+        With `asked_in` the claim is not certain yet, see `Held`; `takes_over` grants one that somebody else has, but
+        not for certain.  `confirmed` are certain from now on.
+        """
         with self._connection.transaction() as database:
+            self._confirm(database, confirmed)
             now = self._clocks()
             expires_at = now.wall + int(ttl_seconds * 1_000_000)
             boot = (now.boot_id, now.boot_seconds, now.boot_seconds + ttl_seconds)
-            row = (claim_id, worker_id.bytes, data, now.wall, expires_at, *boot, *live_parameters(now))
-            if not database.execute(_GRANT, row).rowcount:
+            row = (claim_id, worker_id.bytes, data, now.wall, expires_at, *boot, asked_in)
+            if not database.execute(_GRANT, (*row, *live_parameters(now), takes_over)).rowcount:
                 return None
             database.execute("UPDATE counters SET value = value + 1 WHERE name = 'token'")
             token = database.execute("SELECT value FROM counters WHERE name = 'token'").fetchone()[0]
         created_at = from_microseconds(now.wall)
         return Claim(claim_id, worker_id, created_at, msgspec.json.decode(data), token, from_microseconds(expires_at))
 
-    def is_held(self, claim_id: str) -> bool:
-        """Return whether somebody holds it; raises InvalidArgumentError for what is no claim id."""
-        statement = f"SELECT 1 FROM claims WHERE id = ? AND {_LIVE}"
-        return bool(self._connection.rows(statement, (check_claim_id(claim_id), *live_parameters(self._clocks()))))
+    def look(self, claim_id: str) -> tuple[bool, int]:
+        """Return whether somebody holds it, and the last token; raises InvalidArgumentError for what is no claim id."""
+        statement = f"SELECT EXISTS (SELECT 1 FROM claims WHERE id = ? AND {_LIVE}), value FROM counters "
+        parameters = (check_claim_id(claim_id), *live_parameters(self._clocks()))
+        ((is_held, last_token),) = self._connection.rows(f"{statement} WHERE name = 'token'", parameters)
+        return bool(is_held), last_token
 
-    def renumber(self, claim: Claim, token: int) -> Claim:
-        """Let a claim that was just granted have a later token, which was given out elsewhere; return it so."""
+    def renumber(self, claim: Claim, token: int) -> Claim | None:
+        """Let a claim that was just granted have the token that Redis has given out, and be certain; return it so.
+
+        Returns None when the claim is not there any more, or later tokens were given out without asking Redis.
+        """
         with self._connection.transaction() as database:
+            statement = (
+                "UPDATE claims SET token = ?, asked_in = '' WHERE id = ? AND worker_id = ? AND token = ? "
+                "AND ? > (SELECT value FROM counters WHERE name = 'token_alone')"
+            )
+            if not database.execute(statement, (token, claim.id, claim.worker_id.bytes, claim.token, token)).rowcount:
+                return None
             database.execute("UPDATE counters SET value = MAX(value, ?) WHERE name = 'token'", (token,))
-            statement = "UPDATE claims SET token = ? WHERE id = ? AND worker_id = ? AND token = ?"
-            database.execute(statement, (token, claim.id, claim.worker_id.bytes, claim.token))
         return replace(claim, token=token)
+
+    def confirm(self, claims: Sequence[Claim], *, is_alone: bool = False) -> None:
+        """Let these be certain: Redis has granted them, or `is_alone`: they are granted without it."""
+        with self._connection.transaction() as database:
+            self._confirm(database, claims)
+            if is_alone and claims:
+                last_token = max(claim.token for claim in claims)
+                database.execute("UPDATE counters SET value = MAX(value, ?) WHERE name = 'token_alone'", (last_token,))
+
+    def last_token_alone(self) -> int:
+        """Return the last fencing token that was given out here without asking Redis."""
+        return int(self._connection.rows("SELECT value FROM counters WHERE name = 'token_alone'")[0][0])
+
+    @staticmethod
+    def _confirm(database: sqlite3.Connection, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            database.execute(_CONFIRM, (claim.id, claim.worker_id.bytes, claim.token))
 
     def renew(self, claim_id: str, worker_id: UUID, token: int, ttl_seconds: float) -> Claim | None:
         """Let the claim last so long from now, or return None because it is not held under this token."""
@@ -116,7 +172,7 @@ class ClaimTable:
         with self._connection.transaction() as database:
             now = self._clocks()
             database.execute(
-                "UPDATE claims SET expires_at = ?, boot_id = ?, created_boot = ?, expires_boot = ? "
+                "UPDATE claims SET expires_at = ?, boot_id = ?, created_boot = ?, expires_boot = ?, asked_in = '' "
                 f"WHERE id = ? AND worker_id = ? AND token = ? AND {_LIVE}",
                 (
                     now.wall + int(ttl_seconds * 1_000_000),
@@ -157,13 +213,13 @@ class ClaimTable:
         found = [self._connection.rows(statement, (check_claim_id(each), *live)) for each in claim_ids]
         return [_from_row(rows[0]) if rows else None for rows in found]
 
-    def held(self) -> list[tuple[Claim, float]]:
-        """Return all claims that are held, and the seconds each has left by a clock that cannot be set."""
+    def held(self) -> list[Held]:
+        """Return all claims that are held, certain or not."""
         now = self._clocks()
         left = "CASE WHEN boot_id = ? AND created_boot <= ? THEN expires_boot - ? ELSE (expires_at - ?) / 1e6 END"
-        statement = f"SELECT {_COLUMNS}, {left} FROM claims WHERE {_LIVE} ORDER BY id"
+        statement = f"SELECT {_COLUMNS}, {left}, asked_in FROM claims WHERE {_LIVE} ORDER BY id"
         rows = self._connection.rows(statement, (*live_parameters(now), *live_parameters(now)))
-        return [(_from_row(row[:-1]), row[-1]) for row in rows]
+        return [Held(_from_row(row[:-2]), *row[-2:]) for row in rows]
 
     def search(
         self,

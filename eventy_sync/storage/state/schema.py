@@ -2,11 +2,11 @@
 
 Ids of results and subscriptions are time-ordered, so rows are appended; times are microseconds since
 1970, UTC.  `counters` holds what must not be counted or guessed: how many results there are, the last
-fencing token, and a number that grows with every change to the subscriptions.  `remembered` holds what a
-root that is coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row
-each, see `result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished`
-only where several roots have to agree, and `token` tells which of two roots knows later things of an event.  `begun_at`
-of an event that waits without ever having been handed out is 0.
+fencing token, the last one that was given out without asking Redis, and a number that grows with every change to
+the subscriptions.  `remembered` holds what a root that is coordinated with others must still know when it cannot ask.
+`result_runs` holds many results in a row each, see `result_runs.py`.  Of a group are kept its place, what is leased
+and what waits, and dead letters; `finished` only where several roots have to agree, and `token` tells which of two
+roots knows later things of an event.  `begun_at` of an event that waits without ever having been handed out is 0.
 `event_keys` says which event has a key, for as long as no other may have it.
 """
 
@@ -85,7 +85,12 @@ _KEYS = (
     "CREATE INDEX event_keys_by_time ON event_keys (expires_at)",
 )
 
-STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS, _KEYS)
+_CLAIMS_ASKED_FOR = (
+    "ALTER TABLE claims ADD COLUMN asked_in TEXT NOT NULL DEFAULT ''",  # see `Held`
+    "INSERT INTO counters VALUES ('token_alone', 0)",
+)
+
+STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS, _KEYS, _CLAIMS_ASKED_FOR)
 """What each version adds to the one before."""
 
 VERSION = len(STEPS)

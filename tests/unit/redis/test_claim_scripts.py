@@ -33,7 +33,7 @@ class Scripts:
         fake.begin_epoch(EPOCH)
 
     def take(self, claim_id: str = "x", worker_id: UUID = ANN, last_token: int = 0, data: str = "null") -> int:
-        return self.scripts.take(claim_id, worker_id, data, TTL_SECONDS, last_token, lambda: None)
+        return self.scripts.take(claim_id, worker_id, data, TTL_SECONDS, last_token, lambda epoch: None)
 
     def claim(self, claim_id: str = "x") -> Claim | None:
         """Return the claim as it is in Redis."""

@@ -15,7 +15,8 @@ from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.mode import CONNECTED, Mode
 from eventy_sync.redis.roots import Roots
 from eventy_sync.redis.sessions import Sessions
-from eventy_sync.storage.state import StateStore
+from eventy_sync.redis.translation import RedisUnavailableError
+from eventy_sync.storage.state import Held, StateStore
 from tests.unit.redis.conftest import Fake
 
 ROOT, ANN, QUEUE = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -26,7 +27,7 @@ class Delayed(ClaimScripts):
 
     on_the_way: Callable[[], object] = staticmethod(lambda: None)
 
-    def restore(self, held: Sequence[tuple[Claim, float]], *, are_from_elsewhere: bool = False) -> list[Claim]:
+    def restore(self, held: Sequence[Held], *, are_from_elsewhere: bool = False) -> list[Claim]:
         self.on_the_way()
         return super().restore(held, are_from_elsewhere=are_from_elsewhere)
 
@@ -76,3 +77,27 @@ def test_a_claim_that_is_freed_while_it_is_put_back_is_free_afterwards(
     assert [each is not None for each in joining.batch_get(["x", "y"])] == [not is_freed, True]
     assert fake.client.zscore(fake.keys.claims, "y") is not None
     assert (fake.client.zscore(fake.keys.claims, "x") is None) is is_freed
+
+
+def test_a_claim_that_was_put_back_without_a_reply_is_settled(fake: Fake, store: StateStore, scripts: Delayed) -> None:
+    """It may be put back or not, and be freed by another process before this one has joined anew; none arrives late."""
+    joining, neighbour = (a_process(fake, store, scripts) for _ in range(2))
+    claim = neighbour.create("x", ANN, None, 60.0)
+    assert claim is not None
+    assert neighbour.release("x", ANN, claim.token)
+    scripts.restore([Held(claim, 60.0)])
+    assert fake.client.exists(fake.keys.claim("x"))
+    store.claims.create("x", ANN, None, 60.0)
+    session = scripts._session.decode()
+
+    def lose_reply() -> None:
+        raise RedisUnavailableError("no reply", may_have_run=True)
+
+    scripts.on_the_way = lose_reply
+    with pytest.raises(RedisUnavailableError, match="no reply"):
+        joining.write_back()
+    assert session in scripts._sessions.void()
+    held = store.claims.get("x")
+    store.claims.release("x", ANN, held.token)
+    joining.settle()
+    assert not fake.client.exists(fake.keys.claim("x"))
