@@ -11,6 +11,7 @@ import msgspec
 from eventy_sync.storage.state.claims import ClaimTable
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.groups import GroupTable
+from eventy_sync.storage.state.handling_times import HandlingTimes
 from eventy_sync.storage.state.leases import LeaseTable
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED, Outbox
 from eventy_sync.storage.state.remembered import RememberedTable
@@ -42,6 +43,7 @@ class StateStore:
         self._connection = Connection(path, sync_every_commit=sync_every_commit)
         self.outbox = Outbox(self._connection, is_open=tells_others)
         self.results = ResultTable(self._connection, self.outbox)
+        self.handling_times = HandlingTimes(self._connection)
         self.claims = ClaimTable(self._connection)
         self.leases = LeaseTable(self._connection, self.outbox, self.results.stored)
         self.groups = GroupTable(self._connection)
@@ -78,6 +80,8 @@ class StateStore:
     def clear(self, next_id: int) -> None:
         """Forget results and subscriptions, and what groups have not finished: they go on from the event `next_id`."""
         with self._connection.transaction() as database:
+            present = "(SELECT value FROM counters WHERE name = 'results')"
+            database.execute(f"UPDATE counters SET value = value + {present} WHERE name = 'results_forgotten'")
             for table in _FORGOTTEN_AT_RESET:
                 database.execute(f"DELETE FROM {table}")
             database.execute("UPDATE groups SET next_id = ?", (next_id,))
