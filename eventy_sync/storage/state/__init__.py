@@ -7,7 +7,7 @@ from eventy_sync.storage.state.claims import ClaimTable, check_claim_id, check_t
 from eventy_sync.storage.state.filters import from_microseconds
 from eventy_sync.storage.state.group_records import Death, Lease, Retry, Settlement, Taken, Want
 from eventy_sync.storage.state.groups import GroupTable
-from eventy_sync.storage.state.handling_times import HandlingTime
+from eventy_sync.storage.state.handling_times import BOUNDS_SECONDS, HandlingTime
 from eventy_sync.storage.state.leases import LeaseTable
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED
 from eventy_sync.storage.state.result_rows import encode_results, encode_runs, insert_results
@@ -17,6 +17,7 @@ from eventy_sync.storage.state.store import StateStore
 from eventy_sync.storage.state.subscriptions import StoredSubscription, SubscriptionTable
 
 __all__ = [
+    "BOUNDS_SECONDS",
     "RESULTS",
     "RUNS",
     "SUBSCRIBED",

@@ -111,9 +111,7 @@ class HandlingTimes:
             yield
 
     def _take_rows(self, kept: _Kept) -> Iterator[None]:
-        statement = (
-            "SELECT id, group_name, duration_seconds FROM results WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
-        )
+        statement = "SELECT id, group_name, duration_seconds FROM results WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
         settled = self._settled()
         while rows := self._connection.rows(statement, (kept.row, settled, _ROWS_AT_ONCE)):
             for group in {row[1] for row in rows}:

@@ -120,9 +120,7 @@ def test_a_row_is_counted_when_no_earlier_one_can_come_any_more(store: StateStor
     assert times.read()[""].count == 2
 
 
-def test_a_long_history_is_read_in_portions(
-    store: StateStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_history_is_read_in_portions(store: StateStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks waits for a bounded time; who asks next goes on, and nothing is left out."""
     times = times_of(store, clock)
     times.read()
@@ -187,4 +185,3 @@ def test_totals_only_grow(store: StateStore) -> None:
     keep(store, AT, 0.1)
     store.clear(5)
     assert (store.results.count(), store.results.totals()) == (0, (4, 3))
-
