@@ -74,6 +74,26 @@ class _Histograms:
         self._observe(seconds)
 
 
+_measuring: WeakKeyDictionary[AbstractFileEventQueue[Any], int] = WeakKeyDictionary()
+_measuring_lock = threading.Lock()
+
+
+def _begin_to_measure(queue: AbstractFileEventQueue[Any]) -> None:
+    """Measure this queue for one collector more."""
+    with _measuring_lock:
+        if queue not in _measuring:
+            queue._measure(_Histograms(str(queue.name)))
+        _measuring[queue] = _measuring.get(queue, 0) + 1
+
+
+def _end_measuring(queue: AbstractFileEventQueue[Any]) -> None:
+    with _measuring_lock:
+        _measuring[queue] -= 1
+        if not _measuring[queue]:
+            del _measuring[queue]
+            queue._measure(None)
+
+
 class QueueCollector(Collector):
     """Reads queues when it is scraped.  Thread safe.
 
@@ -106,16 +126,16 @@ class QueueCollector(Collector):
                     "unregister it, or give one of them another name="
                 )
             if name not in self._queues and self._measures:
-                queue._measure(_Histograms(name))
+                _begin_to_measure(queue)
             self._queues = {**self._queues, name: queue}
 
     def remove(self, queue: AbstractFileEventQueue[Any]) -> bool:
-        """Read this queue no more, and measure nothing in it; False if it was not read."""
+        """Read this queue no more, and, for this collector, measure nothing in it; False if it was not read."""
         with self._lock:
             names = [name for name, each in self._queues.items() if each is queue]
             self._queues = {name: each for name, each in self._queues.items() if each is not queue}
             if names and self._measures:
-                queue._measure(None)
+                _end_measuring(queue)
             return bool(names)
 
     def describe(self) -> Iterable[Metric]:

@@ -130,7 +130,10 @@ def test_a_queue_that_is_not_registered_runs_the_code_it_always_ran(root: Path) 
         assert type(queue._opened().events) is Events
         collector = QueueCollector(queue)
         assert type(queue._opened().events) is not Events
+        other = QueueCollector(queue)
         collector.remove(queue)
+        assert type(queue._opened().events) is not Events
+        other.remove(queue)
         assert type(queue._opened().events) is Events
         QueueCollector(queue, measures=False)
         assert type(queue._opened().events) is Events
@@ -185,7 +188,7 @@ def test_two_queues_of_one_name_are_refused(tmp_path: Path, registry: CollectorR
     queue = FileEventQueue[Any](tmp_path / "a")
     register(queue, registry)
     register(queue, registry)
-    with pytest.raises(InvalidArgumentError, match="another queue 'a' is registered already.*name="):
+    with pytest.raises(InvalidArgumentError, match=r"another queue 'a' is registered already.*name="):
         register(FileEventQueue[Any](tmp_path / "other" / "a"), registry)
 
 
