@@ -139,8 +139,9 @@ def test_the_clients_multiprocess_mode_sums_up_processes(root: Path, tmp_path: P
     assert done.stdout.count("# TYPE eventy_publish_seconds histogram") == 1
 
 
-def test_a_scrape_costs_the_same_however_long_the_history(root: Path) -> None:
-    """It makes as many steps in SQLite after fifty times as many results."""
+def test_a_scrape_costs_the_same_however_long_the_history(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes as many steps in SQLite after fifty times as many results, half of them failures."""
+    monkeypatch.setattr("eventy_sync.storage.state.handling_times.SETTLE_SECONDS", 10_000.0)  # none comes meanwhile
     from eventy_sync.file.readings import take_readings
 
     def steps(queue: FileEventQueue[Any]) -> int:
@@ -161,13 +162,15 @@ def test_a_scrape_costs_the_same_however_long_the_history(root: Path) -> None:
 
     with FileEventQueue[Any](root, payload_type=dict) as queue:
         queue.subscribe(lambda event: None, group="billing")
+        queue.subscribe(lambda event: event.payload["missing"])
         queue.publish_many([{}] * 100)
         assert queue.wait_until_idle(20)
         few = steps(queue)
         queue.publish_many([{}] * 5000)
-        assert queue.wait_until_idle(20)
+        assert queue.wait_until_idle(60)
         assert few > 0
         assert steps(queue) <= few * 1.2
+        assert queue.count_results() == 2 * 5100
 
 
 @pytest.mark.parametrize("name", ["prometheus_client", "eventy_sync.contrib"])

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -106,6 +107,25 @@ def test_each_result_is_counted_once_however_many_ask(store: StateStore, clock: 
         for reader in readers:
             found = reader.read()
             assert (found["billing"].count, found[""].count) == (3 * (number + 1), 2 * (number + 1))
+
+
+def test_who_was_overtaken_while_reading_takes_what_the_other_has(
+    store: StateStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow reader neither puts older sums back nor tells them."""
+    slow, fast = times_of(store, clock), times_of(store, clock)
+    slow.read()
+    keep_run(store, 10)
+    go_on = slow._go_on
+
+    def overtaken(kept: Any) -> bool:
+        found = go_on(kept)
+        keep_run(store, 10, first=2)
+        assert fast.read()["billing"].count == 2
+        return found
+
+    monkeypatch.setattr(slow, "_go_on", overtaken)
+    assert slow.read()["billing"].count == 2
 
 
 def test_a_row_is_counted_when_no_earlier_one_can_come_any_more(store: StateStore, clock: Clock) -> None:
