@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from eventy_sync.cli import demo, grouping, inspecting, maintenance, operating, publishing, working
+from eventy_sync.cli import demo, grouping, inspecting, maintenance, metering, operating, publishing, working
 from eventy_sync.errors import EventyError
 from eventy_sync.version import __version__
 
@@ -80,6 +80,7 @@ for each in (
     grouping.resume,
     operating.health,
     operating.workers,
+    metering.metrics,
     operating.resync,
     operating.forget_root,
     maintenance.verify,

@@ -24,6 +24,7 @@ from eventy_sync.file.engine import Engine
 from eventy_sync.file.facade import Facade
 from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.file.marking import make_marks
+from eventy_sync.file.metering import Meter
 from eventy_sync.file.running import serve_until_signalled
 from eventy_sync.file.subscriptions import Declared, Subscriptions
 from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS
@@ -87,6 +88,7 @@ class AbstractFileEventQueue(Facade[T]):
         self._lock = threading.RLock()
         # guarded by _lock
         self._engine: Engine[T] | None = None
+        self._meter: Meter | None = None
         self._users = 0  # `with` blocks we are inside of, in all threads
 
     def _check_fields(self) -> None:
@@ -131,6 +133,7 @@ class AbstractFileEventQueue(Facade[T]):
             claim_expiration_seconds=self.claim_expiration_seconds,
             make_coordinator=self._make_coordinator,
             tells_others=self._tells_others,
+            meter=self._meter,
         )
 
     @abstractmethod
@@ -319,6 +322,12 @@ class AbstractFileEventQueue(Facade[T]):
 
     def reset(self) -> None:
         self._opened().reset()
+
+    def _measure(self, meter: Meter | None) -> None:
+        with self._lock:
+            self._meter = meter
+            if self._engine is not None:
+                self._engine.measure(meter)
 
     def health(self) -> dict[str, Any]:
         return inspection.health(self._opened(), self.worker_id)

@@ -16,6 +16,7 @@ from uuid import UUID
 from eventy_sync.delivery.leases import LeaseAuthority
 from eventy_sync.file.alone import Alone, ClaimsAlone, LeasesAlone, NumberingAlone
 from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.file.metering import Meter
 from eventy_sync.models import Claim, Page
 from eventy_sync.storage.log import EventLog, Numbering
 from eventy_sync.storage.state import StateStore
@@ -110,6 +111,9 @@ class Coordinator(ABC):
     def is_tick_due(self) -> bool:
         """Return whether there is something to tell that others may wait for.  Costs next to nothing."""
         return False
+
+    def measure(self, meter: Meter | None) -> None:  # noqa: B027 - most ask no server
+        """Tell this meter how long the server takes; nobody for None.  Called before `start`, and at any time after."""
 
     @abstractmethod
     def stop(self) -> None:

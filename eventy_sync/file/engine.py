@@ -18,6 +18,7 @@ from eventy_sync.file.claims import Claims
 from eventy_sync.file.coordinator import Coordinator
 from eventy_sync.file.events import Events
 from eventy_sync.file.identity import STATE_FILE, QueueIdentity, open_root
+from eventy_sync.file.metering import Meter, MeteredEvents
 from eventy_sync.serializers import Serializer
 from eventy_sync.storage.log import Durability, EventLog, Retention, SegmentSummary
 from eventy_sync.storage.state import StateStore
@@ -45,6 +46,7 @@ class Engine(Generic[T]):
         claim_expiration_seconds: float,
         make_coordinator: Callable[[QueueIdentity, StateStore], Coordinator],
         tells_others: bool,
+        meter: Meter | None = None,
     ) -> None:
         self.identity = open_root(root)
         synced = durability == "fsync"
@@ -61,7 +63,10 @@ class Engine(Generic[T]):
             on_segment=self.coordinator.segment_opened,
             needed_from=self.coordinator.leases.oldest_unfinished,
         )
-        self.events: Events[T] = Events(self.log, serializer, payload_type)
+        self._payloads = serializer, payload_type
+        self.events: Events[T] = Events(self.log, *self._payloads)
+        if meter is not None:
+            self.measure(meter)
         self.claims = Claims(self.coordinator.claims, worker_id, claim_expiration_seconds, f"eventy-{name}-claims")
         self.dispatcher: Dispatcher[T] = Dispatcher(
             queue=queue,
@@ -76,6 +81,12 @@ class Engine(Generic[T]):
             is_tick_due=self.coordinator.is_tick_due,
         )
         self.coordinator.start(self.log, self.dispatcher, self.claims.lose)
+
+    def measure(self, meter: Meter | None) -> None:
+        """Tell this meter of what is done from now on; nobody for None."""
+        metered = None if meter is None else MeteredEvents[T](self.log, *self._payloads, meter)
+        self.events = Events(self.log, *self._payloads) if metered is None else metered
+        self.coordinator.measure(meter)
 
     def apply_retention(self, *, dry_run: bool, force: bool) -> list[SegmentSummary]:
         """See `AbstractFileEventQueue.apply_retention`."""

@@ -17,6 +17,7 @@ from uuid import UUID
 from eventy_sync.delivery.leases import LeaseAuthority
 from eventy_sync.errors import CoordinationError, EventyError
 from eventy_sync.file.coordinator import ClaimAuthority, Coordinator, Watcher
+from eventy_sync.file.metering import Meter
 from eventy_sync.redis.background import Background
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.changes import Changes
@@ -172,6 +173,10 @@ class RedisCoordinator(Coordinator):
 
     def _queue_id(self) -> UUID:
         return self._membership.queue_id
+
+    def measure(self, meter: Meter | None) -> None:
+        """Tell this meter how long Redis takes to answer what is published and asked, messages and resyncs apart."""
+        self._publishing.on_answer = self._asking.on_answer = None if meter is None else meter.asked_redis
 
     # -- the beginning and the end ---------------------------------------------------------------------------
 

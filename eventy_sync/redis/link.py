@@ -81,6 +81,7 @@ class Link:
 
     def __init__(self, connect: Callable[[], Any], check: Callable[[Any], None] | None = None) -> None:
         self._connect, self._check = connect, check
+        self.on_answer: Callable[[float], None] | None = None  # told how many seconds each command took
         self._lock = threading.Lock()
         # guarded by _lock
         self._connection: Any = None
@@ -170,6 +171,9 @@ class Link:
             if connection is not None:
                 connection.disconnect()
             raise
+        finally:
+            if self.on_answer is not None:
+                self.on_answer(time.monotonic() - now)
 
     def _open(self) -> Any:
         if self._is_ended:

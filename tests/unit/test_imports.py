@@ -9,7 +9,7 @@ from pathlib import Path
 
 import eventy_sync
 
-NOT_NEEDED = "click redis pydantic attrs fakeredis django flask"
+NOT_NEEDED = "click redis pydantic attrs fakeredis django flask prometheus_client"
 if sys.version_info >= (3, 11):  # on 3.10 filelock brings it along
     NOT_NEEDED += " asyncio"
 NAMES = [

@@ -11,6 +11,7 @@ from eventy_sync.storage.state.group_place import is_shared
 from eventy_sync.storage.state.group_records import Death, Lease, Retry, Settlement, Taken, Want
 from eventy_sync.storage.state.group_states import GroupState, HeldLease, WaitingEvent, merged
 from eventy_sync.storage.state.groups import GroupTable
+from eventy_sync.storage.state.handling_times import BOUNDS_SECONDS, HandlingTime
 from eventy_sync.storage.state.leases import RAN_OUT, LeaseTable, PlaceChangedError
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED
 from eventy_sync.storage.state.ranges import Range, united
@@ -21,6 +22,7 @@ from eventy_sync.storage.state.store import StateStore
 from eventy_sync.storage.state.subscriptions import StoredSubscription, SubscriptionTable
 
 __all__ = [
+    "BOUNDS_SECONDS",
     "GROUP",
     "RAN_OUT",
     "RESULTS",
@@ -35,6 +37,7 @@ __all__ = [
     "GroupMirror",
     "GroupState",
     "GroupTable",
+    "HandlingTime",
     "Held",
     "HeldLease",
     "Lease",

@@ -17,7 +17,7 @@ from eventy_sync.storage.state.filters import from_microseconds
 _KIND = "dead letters"
 _LEASED = "(SELECT COALESCE(SUM(last_id - first_id + 1), 0) FROM leases WHERE group_name = name)"
 _WAITING = "(SELECT COUNT(*) FROM waiting WHERE group_name = name)"
-_DEAD = "(SELECT COUNT(*) FROM dead_letters WHERE group_name = name)"
+_DEAD = "(SELECT COUNT(*) FROM dead_letters INDEXED BY dead_letters_by_group WHERE group_name = name)"
 _DEAD_COLUMNS = "event_id, group_name, attempts, details, worker_id, begun_at, died_at"
 
 

@@ -90,12 +90,20 @@ def apply_runs(database: sqlite3.Connection, body: bytes, *, stale: bool = False
 
 
 def _keep(database: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], runs: Sequence[ResultRun]) -> None:
-    before = database.total_changes
-    database.executemany(_INSERT, rows)
-    added = database.total_changes - before
+    failed = _insert(database, [row for row in rows if not row[3]])
+    added = failed + _insert(database, [row for row in rows if row[3]])
     for run in runs:
         added += run.count * database.execute(_INSERT_RUN, _to_run_row(run)).rowcount
     database.execute("UPDATE counters SET value = value + ? WHERE name = 'results'", (added,))
+    if failed:
+        database.execute("UPDATE counters SET value = value + ? WHERE name = 'failures_ever'", (failed,))
+
+
+def _insert(database: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Keep rows, and return how many were not there yet."""
+    before = database.total_changes
+    database.executemany(_INSERT, rows)
+    return database.total_changes - before
 
 
 def to_row(result: EventResult) -> tuple[Any, ...]:

@@ -126,6 +126,12 @@ class ResultTable:
         filters = check_filters(event_id__eq, worker_id__eq, created_at__gte, created_at__lte, success__eq, group__eq)
         return count_results(self._connection, filters)
 
+    def totals(self) -> tuple[int, int]:
+        """Return how many successes and failures there have ever been, forgotten ones too: both only grow."""
+        counters = dict(self._connection.rows("SELECT name, value FROM counters"))
+        failures = int(counters["failures_ever"])
+        return int(counters["results"]) + int(counters["results_forgotten"]) - failures, failures
+
     def changes_since(self, created_at: int) -> Iterator[tuple[str, bytes]]:
         """Yield what tells of the results from this time on, in microseconds: kinds and bodies of changes."""
         start = floor_id(created_at // 1000).bytes
@@ -159,6 +165,7 @@ class ResultTable:
                 database.executemany(f"DELETE FROM {table} WHERE {key} = ?", [row[:1] for row in rows])
                 some = sum(int(row[1]) for row in rows)
                 database.execute("UPDATE counters SET value = value - ? WHERE name = 'results'", (some,))
+                database.execute("UPDATE counters SET value = value + ? WHERE name = 'results_forgotten'", (some,))
             deleted += some
             if len(rows) < _DELETED_AT_ONCE:
                 return deleted

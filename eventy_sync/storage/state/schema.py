@@ -1,13 +1,14 @@
 """The tables of ``state.db``.
 
 Ids of results and subscriptions are time-ordered, so rows are appended; times are microseconds since
-1970, UTC.  `counters` holds what must not be counted or guessed: how many results there are, the last
-fencing token, the last one that was given out without asking Redis, and a number that grows with every change to
-the subscriptions.  `remembered` holds what a root that is coordinated with others must still know when it cannot ask.
-`result_runs` holds many results in a row each, see `result_runs.py`.  Of a group are kept its place, what is leased
-and what waits, and dead letters; `finished` only where several roots have to agree, and `token` tells which of two
-roots knows later things of an event.  `begun_at` of an event that waits without ever having been handed out is 0.
-`event_keys` says which event has a key, for as long as no other may have it.
+1970, UTC.  `counters` holds what must not be counted or guessed: how many results there are, how many there were and
+are forgotten, how many failures there have ever been, the last fencing token, the last one that was given out without
+asking Redis, and a number that grows with every change to the subscriptions.  `remembered` holds what a root that is
+coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row each, see
+`result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished` only
+where several roots have to agree, and `token` tells which of two roots knows later things of an event.  `begun_at` of
+an event that waits without ever having been handed out is 0.  `event_keys` says which event has a key, for as long as
+no other may have it.
 """
 
 _FIRST = (
@@ -90,7 +91,13 @@ _CLAIMS_ASKED_FOR = (
     "INSERT INTO counters VALUES ('token_alone', 0)",
 )
 
-STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS, _KEYS, _CLAIMS_ASKED_FOR)
+_TOTALS = (
+    "INSERT INTO counters VALUES ('results_forgotten', 0)",
+    "INSERT INTO counters SELECT 'failures_ever', COUNT(*) FROM results INDEXED BY results_failed WHERE success = 0",
+    "CREATE INDEX dead_letters_by_group ON dead_letters (group_name)",  # to count them without reading their tracebacks
+)
+
+STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS, _KEYS, _CLAIMS_ASKED_FOR, _TOTALS)
 """What each version adds to the one before."""
 
 VERSION = len(STEPS)

@@ -13,6 +13,7 @@ from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.group_changes import GROUP, apply_encoded, encode_change
 from eventy_sync.storage.state.group_mirror import GroupMirror
 from eventy_sync.storage.state.groups import GroupTable
+from eventy_sync.storage.state.handling_times import HandlingTimes
 from eventy_sync.storage.state.keys import KeyTable
 from eventy_sync.storage.state.leases import LeaseTable
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, STALE_RESULTS, STALE_RUNS, SUBSCRIBED, UNSUBSCRIBED, Outbox
@@ -45,6 +46,7 @@ class StateStore:
         self._connection = Connection(path, sync_every_commit=sync_every_commit)
         self.outbox = Outbox(self._connection, is_open=tells_others)
         self.results = ResultTable(self._connection, self.outbox)
+        self.handling_times = HandlingTimes(self._connection)
         self.claims = ClaimTable(self._connection)
         self.leases = LeaseTable(self._connection, self.outbox, self.results.stored)
         self.groups = GroupTable(self._connection)
@@ -87,6 +89,8 @@ class StateStore:
     def clear(self, next_id: int) -> None:
         """Forget results and subscriptions, and what groups have not finished: they go on from the event `next_id`."""
         with self._connection.transaction() as database:
+            present = "(SELECT value FROM counters WHERE name = 'results')"
+            database.execute(f"UPDATE counters SET value = value + {present} WHERE name = 'results_forgotten'")
             for table in _FORGOTTEN_AT_RESET:
                 database.execute(f"DELETE FROM {table}")
             database.execute("UPDATE groups SET next_id = ?", (next_id,))

@@ -206,3 +206,14 @@ def test_a_claim_of_before_ends_by_the_wall_clock(path: Path) -> None:
     store = StateStore(path)
     assert store.claims.create("x", UUID(int=2), None, 10).token == 6  # type: ignore[union-attr]
     store.close()
+
+
+def test_failures_of_an_earlier_version_are_counted(path: Path) -> None:
+    """The totals begin with what is there."""
+    database = sqlite3.connect(path)
+    with database:
+        database.execute("UPDATE results SET success = 0")
+    database.close()
+    store = StateStore(path)
+    assert store.results.totals() == (0, 1)
+    store.close()

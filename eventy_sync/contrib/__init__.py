@@ -1,0 +1,1 @@
+"""Integrations.  They import the library, never the reverse; each needs the extra that has its name."""
