@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
 from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
+from eventy_sync.delivery import Dispatcher
 from eventy_sync.delivery.group_options import make_options
 from eventy_sync.errors import InvalidArgumentError, QueueClosedError
 from eventy_sync.file import inspection, lifecycle
@@ -85,6 +86,7 @@ class AbstractFileEventQueue(FileGroupWork[T]):
         self._serializer.bind(self.payload_type)  # refuses a type it cannot do now, not at the first publish
         self._declared = Declared[T]()
         self._default_concurrency = 1  # handlers at a time in a group whose subscription does not say; set before open
+        self._dispatcher_class: type[Dispatcher[T]] = Dispatcher  # who delivers; set before open
         self._lock = threading.RLock()
         # guarded by _lock
         self._engine: Engine[T] | None = None
@@ -131,6 +133,7 @@ class AbstractFileEventQueue(FileGroupWork[T]):
             claim_expiration_seconds=self.claim_expiration_seconds,
             make_coordinator=self._make_coordinator,
             tells_others=self._tells_others,
+            dispatcher_class=self._dispatcher_class,
         )
 
     @abstractmethod

@@ -45,6 +45,7 @@ class Engine(Generic[T]):
         claim_expiration_seconds: float,
         make_coordinator: Callable[[QueueIdentity, StateStore], Coordinator],
         tells_others: bool,
+        dispatcher_class: type[Dispatcher[T]],
     ) -> None:
         self.identity = open_root(root)
         synced = durability == "fsync"
@@ -61,7 +62,7 @@ class Engine(Generic[T]):
         )
         self.events: Events[T] = Events(self.log, serializer, payload_type)
         self.claims = Claims(self.coordinator.claims, worker_id, claim_expiration_seconds, f"eventy-{name}-claims")
-        self.dispatcher: Dispatcher[T] = Dispatcher(
+        self.dispatcher = dispatcher_class(
             queue=queue,
             queue_name=name,
             worker_id=worker_id,

@@ -28,6 +28,8 @@ def wait_for_result(opened: Callable[[], Engine[Any]], event_id: int, timeout: f
         page = opened().store.results.search(None, 1, event_id, None, None, None)
         if page.items:
             return page.items[0]
+        if opened().dispatcher.lend_a_hand():
+            continue
         if deadline is not None and time.monotonic() >= deadline:
             raise ResultNotFoundError(f"event {event_id} has no result after {timeout} seconds; is a worker running?")
         pause.wait(pause_seconds)
