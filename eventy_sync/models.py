@@ -16,13 +16,14 @@ from uuid import UUID
 import msgspec
 
 T = TypeVar("T")
+P = TypeVar("P", covariant=True)  # events are only read: a handler of more types takes those of fewer
 
 
-class QueueEvent(msgspec.Struct, Generic[T], frozen=True):
+class QueueEvent(msgspec.Struct, Generic[P], frozen=True):
     """One published payload.  `created_at` never goes backwards from one event to the next inside a segment."""
 
     id: int
-    payload: T
+    payload: P
     created_at: datetime
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ from eventy_sync.storage.log import (
     verify,
 )
 from eventy_sync.storage.state import StateStore
+from eventy_sync.subscribers import Subscriber
 
 T = TypeVar("T")
 
@@ -249,7 +250,7 @@ class AbstractFileEventQueue(FileGroupWork[T]):
 
     def subscribe(
         self,
-        subscriber: Any,
+        subscriber: Callable[[QueueEvent[T]], object] | Subscriber[T],
         check_subscriber_unique: bool = False,
         from_index: int | None = None,
         *,
@@ -265,16 +266,10 @@ class AbstractFileEventQueue(FileGroupWork[T]):
             return self._subscriptions.subscribe_group(subscriber, from_index, options)
         return self._subscriptions.subscribe(subscriber, check_subscriber_unique, from_index)
 
-    def subscriber(self, handler: Any = None, *, from_index: int | None = None, **group_options: Any) -> Any:
-        options = {"from_index": from_index, **group_options}
-
-        def declare(function: Any) -> Any:
-            self._declared.add(function, options)
-            if self._engine is not None:
-                self.subscribe(function, **options)
-            return function
-
-        return declare if handler is None else declare(handler)
+    def _declare(self, subscriber: Any, options: dict[str, Any]) -> None:
+        self._declared.add(subscriber, options)
+        if self._engine is not None:
+            self.subscribe(subscriber, **options)
 
     def unsubscribe(self, subscriber_id: UUID) -> bool:
         return self._subscriptions.unsubscribe(subscriber_id)
