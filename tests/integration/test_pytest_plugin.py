@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+from pathlib import Path
+
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -47,6 +51,13 @@ def test_nothing_is_left():
 """
     pytester.makepyfile(test_without_a_marker="def test_any(eventy_queue):\n    eventy_queue.publish({'id': 7})\n")
     run(pytester, source).assert_outcomes(passed=5)
+
+
+def test_what_the_document_shows_passes(pytester: pytest.Pytester) -> None:
+    """All its code as one file of tests, up to the chapter on Django."""
+    document = (Path(__file__).resolve().parents[2] / "docs" / "testing.rst").read_text("utf-8")
+    code = re.findall(r"^.. code:: python\n\n((?:   .*\n|\n)+)", document.partition("\nDjango\n")[0], re.MULTILINE)
+    run(pytester, textwrap.dedent("".join(code))).assert_outcomes(passed=1)
 
 
 def test_a_handlers_error_fails_the_test(pytester: pytest.Pytester) -> None:
