@@ -9,19 +9,24 @@ what is not there.  A page costs what is on it, however long the history; `limit
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 from uuid import UUID
 
 from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
 from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS, GroupWork
 from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
 
+if TYPE_CHECKING:
+    from eventy_sync.subscribers import Subscriber, SubscriberDecorator
+
 KEY_WINDOW_SECONDS = 86_400.0
 """How long the key of an event is taken unless `publish` is told otherwise: a day."""
 
 T = TypeVar("T")
+R = TypeVar("R")
+S = TypeVar("S", bound="Subscriber[Any]")
 Q = TypeVar("Q", bound="EventQueue[Any]")
 
 
@@ -177,7 +182,7 @@ class EventQueue(GroupWork, Generic[T]):
     @abstractmethod
     def subscribe(
         self,
-        subscriber: Any,
+        subscriber: Callable[[QueueEvent[T]], object] | Subscriber[T],
         check_subscriber_unique: bool = False,
         from_index: int | None = None,
         *,
@@ -209,13 +214,32 @@ class EventQueue(GroupWork, Generic[T]):
                 range or differs from that of another subscriber of the group in this process.
         """
 
-    @abstractmethod
+    @overload
+    def subscriber(
+        self, handler: None = None, *, from_index: int | None = None, **group_options: Any
+    ) -> SubscriberDecorator[T]: ...
+    @overload
+    def subscriber(self, handler: S, *, from_index: int | None = None, **group_options: Any) -> S: ...
+    @overload
+    def subscriber(
+        self, handler: Callable[[QueueEvent[T]], R], *, from_index: int | None = None, **group_options: Any
+    ) -> Callable[[QueueEvent[T]], R]: ...
     def subscriber(self, handler: Any = None, *, from_index: int | None = None, **group_options: Any) -> Any:
         """Decorate a function to be subscribed whenever the queue opens, at once if it is open.
 
         Use it as ``@queue.subscriber``, ``@queue.subscriber(from_index=1)`` or
         ``@queue.subscriber(group="billing")``, with the options of `subscribe`.
         """
+
+        def declare(function: Any) -> Any:
+            self._declare(function, {"from_index": from_index, **group_options})
+            return function
+
+        return declare if handler is None else declare(handler)
+
+    @abstractmethod
+    def _declare(self, subscriber: Any, options: dict[str, Any]) -> None:
+        """Subscribe it with these options whenever the queue opens, at once if it is open."""
 
     @abstractmethod
     def unsubscribe(self, subscriber_id: UUID) -> bool:

@@ -16,9 +16,10 @@ from uuid import UUID
 import msgspec
 
 T = TypeVar("T")
+P = TypeVar("P", covariant=True)  # events are only read: a handler of more types takes those of fewer
 
 
-class QueueEvent(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
+class QueueEvent(msgspec.Struct, Generic[P], frozen=True, omit_defaults=True):
     """One published payload.  `created_at` never goes backwards from one event to the next inside a segment.
 
     `key` and `deliver_at` are what it was published with: no second event has this key for a while, and it is
@@ -26,7 +27,7 @@ class QueueEvent(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
     """
 
     id: int
-    payload: T
+    payload: P
     created_at: datetime
     key: str | None = None
     deliver_at: datetime | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 from uuid import UUID
 
 from eventy_sync.event_queue import EventQueue
@@ -11,6 +12,8 @@ from eventy_sync.models import QueueEvent
 from eventy_sync.signals import SkipEvent
 
 T = TypeVar("T")
+R = TypeVar("R")
+S = TypeVar("S", bound="Subscriber[Any]")
 
 REMEMBER_SECONDS = 86_400.0
 
@@ -58,3 +61,12 @@ class NonceSubscriber(Subscriber[T]):
             details = self.subscriber.on_event(event, event_queue)
             claim.keep(self.remember_seconds)
         return details
+
+
+class SubscriberDecorator(Protocol[T]):
+    """Returns what it decorates: a `Subscriber`, or a function that takes an event."""
+
+    @overload
+    def __call__(self, handler: S, /) -> S: ...
+    @overload
+    def __call__(self, handler: Callable[[QueueEvent[T]], R], /) -> Callable[[QueueEvent[T]], R]: ...

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from eventy_sync.delivery.delayed import Delayed, seconds_until
@@ -36,6 +36,8 @@ Handler = Callable[[QueueEvent[Any]], Any]
 
 class DeliveryThread(StoppableThread):
     """Verbs: start, stop, join.  `idle_id` and the counters may be read from any thread."""
+
+    _batch_events: ClassVar[int] = BATCH_EVENTS
 
     def __init__(
         self,
@@ -80,16 +82,18 @@ class DeliveryThread(StoppableThread):
             while not self.stopping.is_set():
                 self._deliver_what_is_there()
         finally:
-            self._results.flush(at_end=True)
-            self._reader.close()
-            self._on_end()
+            self._end()
+
+    def _end(self) -> None:
+        self._results.flush(at_end=True)
+        self._reader.close()
+        self._on_end()
 
     def _deliver_what_is_there(self) -> None:
         try:
-            items = self._reader.read(BATCH_EVENTS)
+            items = self._reader.read(self._batch_events)
         except StorageError as exc:
-            logger.error("the log cannot be read, trying again: %s", exc)
-            self.stopping.wait(ERROR_PAUSE_SECONDS)
+            self._cannot_go_on(exc)
             return
         for item in items:
             self._deliver_due()
@@ -118,6 +122,10 @@ class DeliveryThread(StoppableThread):
             self._delayed.pop()
             self._deliver(item)
         return found
+
+    def _cannot_go_on(self, exc: StorageError) -> None:
+        logger.error("the log cannot be read, trying again: %s", exc)
+        self.stopping.wait(ERROR_PAUSE_SECONDS)
 
     def _deliver(self, item: StoredRecord | CorruptRecordError) -> None:
         if isinstance(item, CorruptRecordError):

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from eventy_sync.delivery.delivery_thread import DeliveryThread, Handler
@@ -38,6 +38,9 @@ LOOK_SECONDS = 0.05
 
 class Dispatcher(Generic[T]):
     """Thread safe.  Lock order: `_lock` before the watcher's own lock; no handler runs under either."""
+
+    _thread_class: ClassVar[type[DeliveryThread]] = DeliveryThread
+    _runner_class: ClassVar[type[GroupRunner]] = GroupRunner
 
     def __init__(
         self,
@@ -95,7 +98,7 @@ class Dispatcher(Generic[T]):
             thread.start()
 
     def _make_thread(self, subscription: Subscription[Any]) -> DeliveryThread:
-        return DeliveryThread(
+        return self._thread_class(
             name=f"eventy-{self._queue_name}-delivery-{subscription.id.hex[-6:]}",
             subscription_id=subscription.id,
             worker_id=self._worker_id,
@@ -134,7 +137,7 @@ class Dispatcher(Generic[T]):
             leases=self._leases,
             on_progress=self._progress.ring,
         )
-        return GroupRunner(f"eventy-{self._queue_name}-{options.name}", membership, self._thread_ended)
+        return self._runner_class(f"eventy-{self._queue_name}-{options.name}", membership, self._thread_ended)
 
     def _handler_of(self, subscriber: Any) -> Handler:
         if isinstance(subscriber, Subscriber):
@@ -241,6 +244,10 @@ class Dispatcher(Generic[T]):
     def wait_beyond(self, event_id: int, timeout_seconds: float | None) -> bool:
         """Wait until the log goes beyond this id; False if it does not in that time, or the queue closes."""
         return self._watcher.wait_beyond(event_id, timeout_seconds)
+
+    def lend_a_hand(self) -> bool:
+        """Deliver in the caller's thread, who waits for what comes of it, if no other does; say if a handler ran."""
+        return False
 
     def wait_until_idle(self, timeout_seconds: float | None) -> bool:
         """Wait until every subscription has handled what is in the log now, and its results are stored."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from eventy_sync.delivery.group_thread import GroupThread, Membership
 from eventy_sync.errors import CoordinationError, QueueClosedError, StorageError
@@ -24,16 +24,19 @@ class GroupRunner:
         # fixed after construction
         self.options = membership.options
         self._watcher, self._leases, self._on_end = membership.watcher, membership.leases, on_end
-        self._threads = [
-            GroupThread(f"{name}-{number}", membership, self._wake_keeper, self._thread_ended)
-            for number in range(1, self.options.concurrency + 1)
-        ]
+        self._threads = self._make_threads(name, membership)
         self._keeper = threading.Thread(target=self._keep, name=f"{name}-keeper", daemon=True)
         self._woken = Hint()
         self._is_keeper_asleep = False  # a hint only
         self._lock = threading.Lock()
         # guarded by _lock
-        self._running = self.options.concurrency
+        self._running = len(self._threads)
+
+    def _make_threads(self, name: str, membership: Membership) -> Sequence[GroupThread]:
+        return [
+            GroupThread(f"{name}-{number}", membership, self._wake_keeper, self._thread_ended)
+            for number in range(1, self.options.concurrency + 1)
+        ]
 
     def start(self) -> None:
         """Start taking events."""

@@ -101,9 +101,12 @@ class GroupThread(StoppableThread):
             while not self.stopping.is_set():
                 self._take_turn()
         finally:
-            self._give_all_back()
-            self._reader.close()
-            self._on_end()
+            self._end()
+
+    def _end(self) -> None:
+        self._give_all_back()
+        self._reader.close()
+        self._on_end()
 
     def _take_turn(self) -> None:
         """Settle, take leases and work on them, or wait."""
@@ -115,8 +118,7 @@ class GroupThread(StoppableThread):
             self._begin_deadline = asked_at + self._options.lease_seconds
             self._read(taken.leases)
         except (StorageError, CoordinationError) as exc:
-            self._say_seldom(exc)
-            self.stopping.wait(ERROR_PAUSE_SECONDS)
+            self._cannot_go_on(exc)
             return
         except QueueClosedError:  # the deadline of close() has passed while a handler was running
             self.stopping.set()
@@ -128,15 +130,19 @@ class GroupThread(StoppableThread):
             self.is_busy = False
         else:
             self._on_progress()
-            seconds = IDLE_SECONDS if taken.wait_seconds is None else min(IDLE_SECONDS, taken.wait_seconds)
-            self._watcher.wait_beyond(tail, max(seconds, 0.001), lambda: self._look_again or self.stopping.is_set())
+            self._wait_for_more(tail, taken.wait_seconds)
 
-    def _say_seldom(self, exc: Exception) -> None:
+    def _cannot_go_on(self, exc: StorageError | CoordinationError) -> None:
         """Log why the group does not go on, once a minute for each kind of reason: it is tried again each second."""
         now = time.monotonic()
         if now - self._said_at.get(type(exc), -SAY_SECONDS) >= SAY_SECONDS:
             self._said_at[type(exc)] = now
             logger.error("group cannot go on, trying again: group=%s error=%s", self._options.name, exc)
+        self.stopping.wait(ERROR_PAUSE_SECONDS)
+
+    def _wait_for_more(self, tail: int, wait_seconds: float | None) -> None:
+        seconds = IDLE_SECONDS if wait_seconds is None else min(IDLE_SECONDS, wait_seconds)
+        self._watcher.wait_beyond(tail, max(seconds, 0.001), lambda: self._look_again or self.stopping.is_set())
 
     def _limit(self) -> int:
         if self._options.max_attempts == 1 or self._event_seconds is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
 from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
+from eventy_sync.delivery import Dispatcher
 from eventy_sync.delivery.group_options import make_options
 from eventy_sync.errors import InvalidArgumentError, QueueClosedError
 from eventy_sync.file import inspection, lifecycle
@@ -40,6 +41,7 @@ from eventy_sync.storage.log import (
     verify,
 )
 from eventy_sync.storage.state import StateStore
+from eventy_sync.subscribers import Subscriber
 
 T = TypeVar("T")
 
@@ -85,6 +87,7 @@ class AbstractFileEventQueue(Facade[T]):
         self._serializer.bind(self.payload_type)  # refuses a type it cannot do now, not at the first publish
         self._declared = Declared[T]()
         self._default_concurrency = 1  # handlers at a time in a group whose subscription does not say; set before open
+        self._dispatcher_class: type[Dispatcher[T]] = Dispatcher  # who delivers; set before open
         self._lock = threading.RLock()
         # guarded by _lock
         self._engine: Engine[T] | None = None
@@ -134,6 +137,7 @@ class AbstractFileEventQueue(Facade[T]):
             make_coordinator=self._make_coordinator,
             tells_others=self._tells_others,
             meter=self._meter,
+            dispatcher_class=self._dispatcher_class,
         )
 
     @abstractmethod
@@ -237,7 +241,7 @@ class AbstractFileEventQueue(Facade[T]):
 
     def subscribe(
         self,
-        subscriber: Any,
+        subscriber: Callable[[QueueEvent[T]], object] | Subscriber[T],
         check_subscriber_unique: bool = False,
         from_index: int | None = None,
         *,
@@ -253,16 +257,10 @@ class AbstractFileEventQueue(Facade[T]):
             return self._subscriptions.subscribe_group(subscriber, check_subscriber_unique, from_index, options)
         return self._subscriptions.subscribe(subscriber, check_subscriber_unique, from_index)
 
-    def subscriber(self, handler: Any = None, *, from_index: int | None = None, **group_options: Any) -> Any:
-        options = {"from_index": from_index, **group_options}
-
-        def declare(function: Any) -> Any:
-            self._declared.add(function, options)
-            if self._engine is not None:
-                self.subscribe(function, **options)
-            return function
-
-        return declare if handler is None else declare(handler)
+    def _declare(self, subscriber: Any, options: dict[str, Any]) -> None:
+        self._declared.add(subscriber, options)
+        if self._engine is not None:
+            self.subscribe(subscriber, **options)
 
     def unsubscribe(self, subscriber_id: UUID) -> bool:
         return self._subscriptions.unsubscribe(subscriber_id)

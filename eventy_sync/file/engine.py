@@ -46,6 +46,7 @@ class Engine(Generic[T]):
         claim_expiration_seconds: float,
         make_coordinator: Callable[[QueueIdentity, StateStore], Coordinator],
         tells_others: bool,
+        dispatcher_class: type[Dispatcher[T]],
         meter: Meter | None = None,
     ) -> None:
         self.identity = open_root(root)
@@ -68,7 +69,7 @@ class Engine(Generic[T]):
         if meter is not None:
             self.measure(meter)
         self.claims = Claims(self.coordinator.claims, worker_id, claim_expiration_seconds, f"eventy-{name}-claims")
-        self.dispatcher: Dispatcher[T] = Dispatcher(
+        self.dispatcher = dispatcher_class(
             queue=queue,
             queue_name=name,
             worker_id=worker_id,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, overload
 
 from eventy_sync.file.abstract_queue import AbstractFileEventQueue
 from eventy_sync.file.coordinator import Coordinator, LocalCoordinator
+from eventy_sync.file.fields import QueueFields, T
 from eventy_sync.file.identity import QueueIdentity
 from eventy_sync.storage.state import StateStore
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(eq=False)
@@ -26,6 +28,14 @@ class FileEventQueue(AbstractFileEventQueue[T]):
     Thread safe.  ``with`` blocks may be nested and may run in many threads at once: the queue is open
     from the first to the last.  Safe to fork while open.
     """
+
+    if TYPE_CHECKING:  # what `dataclass` makes, and the payload type with it where that is a class
+
+        @overload
+        def __init__(self, root_dir: Path | str, payload_type: type[T], **fields: Unpack[QueueFields]) -> None: ...
+        @overload
+        def __init__(self, root_dir: Path | str, payload_type: Any = ..., **fields: Unpack[QueueFields]) -> None: ...
+        def __init__(self, *args: Any, **fields: Any) -> None: ...
 
     def _make_coordinator(self, identity: QueueIdentity, store: StateStore) -> Coordinator:
         return LocalCoordinator(Path(self.root_dir), identity, store)

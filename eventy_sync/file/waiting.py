@@ -27,6 +27,8 @@ def wait_for_result(engine: Engine[Any], event_id: int, timeout: float | None, g
     with results.stored.hint() as stored:  # before looking, so that no ringing is missed
         version = results.version_of_others()
         while (found := results.first_of(event_id, group)) is None:
+            if engine.dispatcher.lend_a_hand():
+                continue
             if engine.coordinator.hears_others:
                 engine.dispatcher.watch()
             news = _wait_for_news(results, stored, version, deadline)

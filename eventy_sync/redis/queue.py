@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 from uuid import UUID
 
 from eventy_sync.errors import InvalidArgumentError, QueueIdentityError
 from eventy_sync.file import AbstractFileEventQueue
 from eventy_sync.file.coordinator import Coordinator
+from eventy_sync.file.fields import QueueFields, T
 from eventy_sync.file.identity import QueueIdentity, SharedName
 from eventy_sync.redis.coordinator import RedisCoordinator
 from eventy_sync.redis.keys import Keys
@@ -20,7 +21,21 @@ from eventy_sync.redis.site import Site
 from eventy_sync.storage.log import LogEnd
 from eventy_sync.storage.state import StateStore
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class RedisQueueFields(QueueFields, total=False):
+    """The fields of a `RedisFileEventQueue`, as a type checker sees them in a call."""
+
+    redis_url: str
+    redis_db: int
+    redis_password: str | None
+    redis_prefix: str
+    resync_lock_timeout_seconds: float
+    resync: bool
+    journal_length: int
+    redis_client: Any
 
 
 @dataclass(eq=False)
@@ -56,6 +71,16 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
     resync: bool = False
     journal_length: int = 10_000
     redis_client: Any = field(default=None, repr=False)
+
+    if TYPE_CHECKING:  # what `dataclass` makes, and the payload type with it where that is a class
+
+        @overload
+        def __init__(self, root_dir: Path | str, payload_type: type[T], **fields: Unpack[RedisQueueFields]) -> None: ...
+        @overload
+        def __init__(
+            self, root_dir: Path | str, payload_type: Any = ..., **fields: Unpack[RedisQueueFields]
+        ) -> None: ...
+        def __init__(self, *args: Any, **fields: Any) -> None: ...
 
     def __post_init__(self) -> None:
         super().__post_init__()
