@@ -1,0 +1,156 @@
+"""``manage.py check``, ``eventy_worker``, ``eventy_info`` and ``eventy_tail``, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from eventy_sync import FileEventQueue
+
+Wait = Callable[..., None]
+
+
+@dataclass
+class Order:
+    """As the project has it."""
+
+    id: int
+    total: float
+
+
+@pytest.fixture
+def publish(project: Any) -> Callable[..., None]:
+    """Publish orders from another process than the project's."""
+
+    def publish(*numbers: int, total: float = 1.0) -> None:
+        with FileEventQueue(project.root, payload_type=Order) as queue:
+            queue.publish_many([Order(n, total) for n in numbers])
+
+    return publish
+
+
+def migrated(project: Any) -> Any:
+    """Return the project with its tables."""
+    done = project.manage("migrate", "--verbosity", "0")
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+def test_good_settings_pass_the_checks(project: Any) -> None:
+    """Nothing to complain about, deployment's checks of ours included."""
+    done = project.manage("check", "--tag", "eventy_sync", "--fail-level", "WARNING")
+    assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n")
+
+
+def test_wrong_settings_stop_a_command_with_one_clear_error(project: Any) -> None:
+    """The key, what was meant, and no traceback."""
+    done = project.manage("eventy_info", TEST_QUEUE='{"ROOTDIR": "x"}')
+    assert done.returncode == 1
+    assert "(eventy_sync.E002) EVENTY_SYNC['default'] has an unknown key 'ROOTDIR'." in done.stderr
+    assert "Did you mean 'ROOT_DIR'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_look_makes_no_queue(project: Any) -> None:
+    """A queue that nobody has published to is said to be none."""
+    for command in ("eventy_info", "eventy_tail"):
+        done = project.manage(command)
+        assert done.returncode == 1
+        assert "is not a queue" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not project.root.exists()
+
+
+def test_info_and_tail_print_what_the_command_line_prints(project: Any, publish: Callable[..., None]) -> None:
+    """Of the queue in the settings."""
+    publish(*range(1, 13))
+    info = json.loads(project.manage("eventy_info", "--json").stdout)
+    assert (info["name"], info["tail"]) == ("orders", 12)
+    assert "events           12\n" in project.manage("eventy_info").stdout
+    lines = project.manage("eventy_tail").stdout.splitlines()
+    assert len(lines) == 10
+    assert lines[-1].endswith('{"id":12,"total":1.0}')
+    assert len(project.manage("eventy_tail", "--from", 12, "--json").stdout.splitlines()) == 1
+    assert "from 1 on" in project.manage("eventy_tail", "--from", 0).stderr
+
+
+def test_tail_follows(project: Any, publish: Callable[..., None], wait_until: Wait) -> None:
+    """Events are printed as they come, until Ctrl-C."""
+    publish(1)
+    tail = project.start("manage.py", "eventy_tail", "--follow")
+    wait_until(lambda: '"id":1,' in tail.output)
+    publish(2)
+    wait_until(lambda: '"id":2,' in tail.output)
+    tail.process.send_signal(signal.SIGINT)
+    assert tail.process.wait(20) == 0
+    assert "Traceback" not in tail.errors
+
+
+def test_a_burst_handles_what_is_there_with_fresh_connections(project: Any, publish: Callable[..., None]) -> None:
+    """Handlers are found in subscribers.py, and the database's connection is not kept from event to event."""
+    publish(1, 2, 3)
+    done = migrated(project).manage("eventy_worker", "--burst")
+    assert (done.returncode, done.stdout) == (0, "billed 1 fresh\nbilled 2 fresh\nbilled 3 fresh\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_several_processes_share_the_work(project: Any, publish: Callable[..., None], wait_until: Wait) -> None:
+    """Each event is handled by one of them; one that is killed is replaced; SIGTERM ends all."""
+    publish(*range(1, 41))
+    worker = migrated(project).start("manage.py", "eventy_worker", "--processes", 2, "--threads", 2)
+    wait_until(lambda: worker.output.count("billed") == 40)
+    pids = [int(line.split("pid=")[1]) for line in worker.errors.splitlines() if "process started" in line]
+    assert len(pids) == 2
+    os.kill(pids[0], signal.SIGKILL)
+    wait_until(lambda: worker.errors.count("runs the queue 'default': worker_id") == 3)
+    publish(41)
+    wait_until(lambda: "billed 41 " in worker.output)
+    assert worker.stop() == 0
+    assert worker.output.count("billed") == 41
+    assert worker.errors.endswith("workers stopped\n")
+
+
+def test_a_worker_starts_anew_when_a_file_changes(project: Any, publish: Callable[..., None], wait_until: Wait) -> None:
+    """With DEBUG; what is published meanwhile is not lost."""
+    worker = migrated(project).start("manage.py", "eventy_worker", TEST_DEBUG="1")
+    wait_until(lambda: "runs the queue 'default'" in worker.errors)
+    publish(1)
+    wait_until(lambda: "billed 1 " in worker.output)
+    changed = (project.directory / "shop" / "subscribers.py").read_text().replace('"billed"', '"charged"')
+    project.write("shop/subscribers.py", changed)
+    publish(2)
+    wait_until(lambda: "ed 2 " in worker.output)
+    wait_until(lambda: worker.errors.count("runs the queue 'default'") == 2)
+    publish(3)
+    wait_until(lambda: "charged 3 " in worker.output)
+    worker.process.send_signal(signal.SIGINT)
+    os.killpg(worker.process.pid, signal.SIGINT)  # the terminal tells both of its processes
+    assert worker.process.wait(20) == 0
+    assert "Traceback" not in worker.errors
+
+
+def test_a_worker_does_not_start_anew_when_told_so(
+    project: Any, publish: Callable[..., None], wait_until: Wait
+) -> None:
+    """One process, which SIGTERM ends well."""
+    worker = migrated(project).start("manage.py", "eventy_worker", "--noreload", TEST_DEBUG="1")
+    wait_until(lambda: "Ctrl-C stops it" in worker.errors)
+    publish(1)
+    wait_until(lambda: "billed 1 " in worker.output)
+    assert worker.stop() == 0
+    assert worker.errors.endswith("worker stopped\n")
+
+
+def test_a_worker_refuses_wrong_numbers(project: Any) -> None:
+    """In one line."""
+    for option in ("--processes", "--threads"):
+        done = project.manage("eventy_worker", option, 0)
+        assert done.returncode == 1
+        assert f"{option} is a whole number from 1" in done.stderr
+        assert "Traceback" not in done.stderr
