@@ -48,11 +48,18 @@ class Queues:
         return queue
 
     def unopened(self, alias: str) -> AnyQueue:
-        """Return the queue that `get` opens, as it is."""
+        """Return the queue as it is."""
         with self._lock:
             if alias not in self._queues:
                 self._queues[alias] = _make(settings_of(alias))
             return self._queues[alias]
+
+    def adopt(self, alias: str) -> AnyQueue:
+        """Return a queue that the caller opens and closes; `get` leaves it as it is."""
+        with self._lock:
+            queue = self.unopened(alias)
+            self._opened[alias] = queue
+            return queue
 
     def codec(self, alias: str) -> Codec:
         """Return what makes bytes of a queue's payloads."""
@@ -109,9 +116,13 @@ def get_queue(alias: str = DEFAULT_ALIAS) -> EventQueue[Any]:
     return _queues.get(alias)
 
 
-def unopened_queue(alias: str) -> AnyQueue:
-    """Return the queue that `get_queue` opens, as it is, for whoever opens it in another way."""
-    return _queues.unopened(alias)
+def adopt_queue(alias: str) -> AnyQueue:
+    """Return the queue that `get_queue` returns, for a caller who opens it, and closes it for good.
+
+    Raises:
+        ImproperlyConfigured: the settings are wrong, or have no such alias.
+    """
+    return _queues.adopt(alias)
 
 
 def check_payload(alias: str, payload: Any) -> None:

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, overload
 
-from django.db import close_old_connections
+from django.db import close_old_connections, reset_queries
 from django.utils.module_loading import autodiscover_modules
 
 from eventy_sync.contrib.django.configuration import DEFAULT_ALIAS
@@ -91,6 +91,7 @@ def with_fresh_connections(handler: Handler) -> Handler:
     """Return the handler, with what Django does to its database connections around a request."""
 
     def handle(event: QueueEvent[Any]) -> Any:
+        reset_queries()  # with DEBUG they are kept
         close_old_connections()
         try:
             return handler(event)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from eventy_sync.contrib.django.queues import AnyQueue, unopened_queue
+from eventy_sync.contrib.django.queues import AnyQueue, adopt_queue
 from eventy_sync.contrib.django.subscribing import as_handler, declared, with_fresh_connections
 from eventy_sync.file.running import check_threads
 
@@ -20,8 +20,8 @@ def load_queue(alias: str) -> AnyQueue:
 
     It is the one that `get_queue` returns in this process, to handlers that publish.
     """
-    queue = unopened_queue(alias)
     found = declared(alias)
+    queue = adopt_queue(alias)
     for each in found:
         handler = with_fresh_connections(as_handler(each.handler, queue))
         queue.subscriber(handler, **each.options)

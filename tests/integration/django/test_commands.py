@@ -129,7 +129,6 @@ def test_a_worker_starts_anew_when_a_file_changes(project: Any, publish: Callabl
     wait_until(lambda: worker.errors.count("runs the queue 'default'") == 2)
     publish(3)
     wait_until(lambda: "charged 3 " in worker.output)
-    worker.process.send_signal(signal.SIGINT)
     os.killpg(worker.process.pid, signal.SIGINT)  # the terminal tells both of its processes
     assert worker.process.wait(20) == 0
     assert "Traceback" not in worker.errors

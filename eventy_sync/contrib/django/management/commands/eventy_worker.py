@@ -83,7 +83,7 @@ def _check_count(option: str, count: int, most: int) -> None:
 
 def _log_as_a_worker(verbosity: int) -> None:
     """Log to stderr what a worker does, unless the project's LOGGING says where to."""
-    if logging.getLogger().handlers:
+    if logging.getLogger("eventy_sync").hasHandlers():
         return
     logging.basicConfig(level=logging.INFO if verbosity > 1 else logging.WARNING)
     log_process_ids()
