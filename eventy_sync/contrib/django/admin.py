@@ -7,6 +7,8 @@ letters can pause and requeue.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -32,7 +34,7 @@ from eventy_sync.contrib.django.pages import (
     short,
 )
 from eventy_sync.contrib.django.queues import get_queue
-from eventy_sync.errors import EventyError, InvalidArgumentError
+from eventy_sync.errors import CorruptRecordError, EventyError, InvalidArgumentError
 from eventy_sync.event_queue import EventQueue
 from eventy_sync.models import EventResult, GroupInfo, QueueEvent
 
@@ -71,15 +73,18 @@ class QueueAdmin(_Admin):
             return self._post(request)
         return self._show(request, self.table, str(self.opts.verbose_name_plural).capitalize())
 
+    @abstractmethod
     def table(self, queue: EventQueue[Any], request: HttpRequest) -> Table:
         """Return the page that was asked for."""
-        raise NotImplementedError  # pragma: no cover
 
     def act(self, queue: EventQueue[Any], request: HttpRequest) -> str:
         """Do what was posted, and return what was done."""
         raise PermissionDenied
 
-    def _show(self, request: HttpRequest, read: Any, title: str) -> HttpResponse:
+    def _show(
+        self, request: HttpRequest, read: Callable[[EventQueue[Any], HttpRequest], Table], title: str
+    ) -> HttpResponse:
+        request.current_app = self.admin_site.name
         alias = _alias(request)
         context: dict[str, Any] = {"title": title, "opts": self.opts, "alias": alias}
         try:
@@ -92,7 +97,6 @@ class QueueAdmin(_Admin):
         except (EventyError, ImproperlyConfigured) as exc:
             context["error"] = str(exc)
         context["aliases"] = [Link(each, query(alias=each), each == alias) for each in read_all()[0]]
-        request.current_app = self.admin_site.name
         return TemplateResponse(
             request, "admin/eventy_sync/table.html", {**self.admin_site.each_context(request), **context}
         )
@@ -106,9 +110,6 @@ class QueueAdmin(_Admin):
             self.message_user(request, str(exc), "ERROR")
         return HttpResponseRedirect(request.get_full_path())
 
-    def _log(self, request: HttpRequest, row: Row, what: str) -> None:
-        self.log_change(request, row, what)
-
 
 class ReadOnlyAdmin(QueueAdmin):
     """A list that one can only look at."""
@@ -120,6 +121,11 @@ class ReadOnlyAdmin(QueueAdmin):
 
 def _alias(request: HttpRequest) -> str:
     return request.GET.get("alias") or DEFAULT_ALIAS
+
+
+def _url(request: HttpRequest, name: str, *arguments: int) -> str:
+    """Return where one of the pages of this admin site is."""
+    return reverse(f"admin:eventy_sync_{name}", args=arguments, current_app=getattr(request, "current_app", None))
 
 
 def _page_id(request: HttpRequest) -> str | None:
@@ -144,7 +150,7 @@ def _may_see_payloads(request: HttpRequest) -> bool:
 def _event_cell(event_id: int, request: HttpRequest) -> Cell:
     if not _may(request, "view_event"):
         return Cell(str(event_id))
-    url = reverse("admin:eventy_sync_event_change", args=[event_id])
+    url = _url(request, "event_change", event_id)
     return Cell(str(event_id), url + query(alias=_alias(request)))
 
 
@@ -165,7 +171,7 @@ class EventAdmin(ReadOnlyAdmin):
         stats = queue.stats()
         start = _number(request, "from") or max(stats["oldest"], stats["tail"] - PAGE_ROWS + 1)
         shows = _may_see_payloads(request)
-        events = [each for each in queue.batch_get_events(range(start, start + PAGE_ROWS)) if each is not None]
+        events = list(_readable(queue, start, start + PAGE_ROWS))
         alias = _alias(request)
         links = []
         if start > stats["oldest"]:
@@ -188,11 +194,25 @@ class EventAdmin(ReadOnlyAdmin):
             shown = [Line([Cell(name), Cell(text, is_block=True)]) for name, text in lines]
             links = []
             if _may(request, "view_result"):
-                results = reverse("admin:eventy_sync_result_changelist")
+                results = _url(request, "result_changelist")
                 links = [Link("Results", results + query(alias=_alias(request), event=event_id))]
             return Table(("", ""), shown, filters=links)
 
         return self._show(request, read, f"Event {event_id}")
+
+
+def _readable(queue: EventQueue[Any], first_id: int, end_id: int) -> Iterator[QueueEvent[Any]]:
+    """Yield the events of a range; damaged ones are passed over."""
+    next_id = first_id
+    while next_id < end_id:
+        try:
+            for event in queue.iter_events(next_id):
+                if event.id >= end_id:
+                    return
+                yield event
+            return
+        except CorruptRecordError as damage:
+            next_id = damage.last_id + 1
 
 
 def _event_line(event: QueueEvent[Any], request: HttpRequest, shows: bool) -> Line:
@@ -264,7 +284,7 @@ class GroupAdmin(QueueAdmin):
         numbers = [group.lag, group.leased, group.waiting]
         dead = Cell(str(group.dead))
         if _may(request, "view_deadletter"):
-            letters = reverse("admin:eventy_sync_deadletter_changelist")
+            letters = _url(request, "deadletter_changelist")
             dead = Cell(str(group.dead), letters + query(alias=_alias(request), group=group.name))
         button = Button("resume", group.name, "Resume") if group.paused else Button("pause", group.name, "Pause")
         cells = [Cell(group.name), *(Cell(str(each)) for each in numbers), dead, Cell(str(group.next_id))]
@@ -279,7 +299,7 @@ class GroupAdmin(QueueAdmin):
             group = request.POST.get("resume", "")
             queue.resume_group(group)
             done = "resumed"
-        self._log(request, Group(id=f"{_alias(request)}/{group}"), f"{done} in the queue")
+        self.log_change(request, Group(id=f"{_alias(request)}/{group}"), f"{done} in the queue")
         return f"The group {group} is {done}."
 
 
@@ -319,5 +339,5 @@ class DeadLetterAdmin(QueueAdmin):
                 raise InvalidArgumentError("choose the dead letters that are to be handed out again")
             count = queue.requeue(group, [int(each) for each in chosen])
         what = "1 dead letter" if count == 1 else f"{count} dead letters"
-        self._log(request, DeadLetter(id=f"{_alias(request)}/{group}"), f"{what} requeued")
+        self.log_change(request, DeadLetter(id=f"{_alias(request)}/{group}"), f"{what} requeued")
         return f"{what} of the group {group} will be handed out again."

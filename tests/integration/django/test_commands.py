@@ -116,6 +116,45 @@ def test_several_processes_share_the_work(project: Any, publish: Callable[..., N
     assert worker.errors.endswith("workers stopped\n")
 
 
+def test_a_worker_without_manage_py_starts_itself_again(project: Any, publish: Callable[..., None]) -> None:
+    """As ``python -m django``, with the settings of the environment."""
+    publish(1, 2)
+    arguments = ("-m", "django", "eventy_worker", "--burst", "--processes", 2)
+    worker = migrated(project).start(*arguments, DJANGO_SETTINGS_MODULE="settings")
+    assert worker.process.wait(30) == 0, worker.errors
+    assert worker.output.count("billed") == 2
+
+
+def test_a_handler_publishes_to_the_queue_that_the_worker_has_open(project: Any, publish: Callable[..., None]) -> None:
+    """The queue is not opened a second time, and what the handler publishes is handled."""
+    project.write(
+        "shop/subscribers.py",
+        """
+        from eventy_sync.contrib.django import get_queue, subscriber
+        from shop.events import Order
+
+
+        @subscriber(from_index=1)
+        def follow(event):
+            print("handled", event.payload.id, get_queue().get_worker_id(), flush=True)
+            if event.payload.id < 3:
+                get_queue().publish(Order(event.payload.id + 1, 1.0))
+        """,
+    )
+    publish(1)
+    done = project.manage("eventy_worker", "--burst")
+    worker_id = done.stderr.split()[1]
+    assert done.stdout.splitlines() == [f"handled {n} {worker_id}" for n in (1, 2, 3)]
+
+
+def test_a_worker_without_handlers_says_so(project: Any) -> None:
+    """It is most likely a file in the wrong place."""
+    project.write("shop/subscribers.py", "")
+    done = project.manage("eventy_worker", "--burst")
+    assert done.returncode == 0
+    assert "no app has a subscribers.py with a @subscriber for the queue 'default'" in done.stderr
+
+
 def test_a_worker_starts_anew_when_a_file_changes(project: Any, publish: Callable[..., None], wait_until: Wait) -> None:
     """With DEBUG; what is published meanwhile is not lost."""
     worker = migrated(project).start("manage.py", "eventy_worker", TEST_DEBUG="1")

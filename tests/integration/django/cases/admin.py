@@ -121,6 +121,19 @@ class AdminTests(TestCase):
         assert "/event/71/" not in older
         assert "?alias=default&amp;from=71" in older
 
+    def test_damaged_events_are_passed_over(self) -> None:
+        """The page shows the others."""
+        queue = get_queue()
+        queue.publish_many([{"n": n} for n in range(1, 6)])
+        close_queues()
+        (segment,) = Path(queue.root_dir, "events").glob("*.log")
+        lines = segment.read_bytes().splitlines(keepends=True)
+        segment.write_bytes(b"".join([lines[0], lines[1].replace(b'"n":2', b'"n":7'), *lines[2:]]))
+        client = self.who_may("view_event", "view_payload")
+        shown = [each.cells[0].text for each in client.get(self.url("event")).context["table"].lines]
+        assert shown == ["1", "3", "4", "5"]
+        assert "errornote" in self.page(client, "event", "2/")
+
     def test_results_and_claims_are_paged_by_key(self) -> None:
         """Each page leads to the next one, the last one to none, and together they show everything once."""
         queue = self.filled(60)

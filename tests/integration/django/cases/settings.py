@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -152,6 +155,28 @@ class SettingsTests(SimpleTestCase):
             assert get_queue() is first
         with self.settings(EVENTY_SYNC={"default": {"ROOT_DIR": self.root, "REDIS_URL": "redis://127.0.0.1:1"}}):
             assert isinstance(get_queue(), RedisFileEventQueue)
+
+    def test_threads_that_ask_at_once_get_one_queue(self) -> None:
+        """It is opened once, whoever comes first."""
+        with self.settings(EVENTY_SYNC={"default": {"ROOT_DIR": self.root}}):
+            start = threading.Barrier(16)
+
+            def ask(_: int) -> int:
+                start.wait()
+                return get_queue().publish({}).id
+
+            with ThreadPoolExecutor(16) as threads:
+                assert sorted(threads.map(ask, range(16))) == list(range(1, 17))
+
+    def test_a_child_of_a_fork_has_the_queue_as_well(self) -> None:
+        """Open, under a worker id of its own."""
+        with self.settings(EVENTY_SYNC={"default": {"ROOT_DIR": self.root}}):
+            parent_id = get_queue().get_worker_id()
+            if (pid := os.fork()) == 0:
+                is_right = get_queue().publish({}).id == 1 and get_queue().get_worker_id() != parent_id
+                os._exit(0 if is_right else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            assert get_queue().publish({}).id == 2
 
 
 def _text(message: CheckMessage) -> str:
