@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 
@@ -11,9 +10,14 @@ from eventy_sync.errors import InvalidArgumentError
 LONGEST_SECONDS = 30 * 86_400.0
 
 
-def _check(name: str, value: object, least: float, most: float, otherwise: str = "") -> None:
+def check_number(name: str, value: object, least: float, most: float, otherwise: str = "") -> None:
+    """Refuse what is not a number in these bounds.
+
+    Raises:
+        InvalidArgumentError: it is not; the message has `otherwise` after the bounds.
+    """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not least <= value <= most:  # type: ignore[arg-type, operator]
+    if not is_number or not least <= value <= most:  # type: ignore[operator]
         raise InvalidArgumentError(f"{name} is a number from {least} to {most:.0f}{otherwise}, not {value!r:.50}")
 
 
@@ -34,15 +38,15 @@ class Backoff:
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
-        _check("first_seconds", self.first_seconds, 0, LONGEST_SECONDS)
-        _check("factor", self.factor, 1, 1000)
-        _check("max_seconds", self.max_seconds, 0, LONGEST_SECONDS)
-        _check("jitter", self.jitter, 0, 1)
+        check_number("first_seconds", self.first_seconds, 0, LONGEST_SECONDS)
+        check_number("factor", self.factor, 1, 1000)
+        check_number("max_seconds", self.max_seconds, 0, LONGEST_SECONDS)
+        check_number("jitter", self.jitter, 0, 1)
 
     def delay_seconds(self, attempts: int) -> float:
         """Return how long to wait after so many attempts."""
         try:
-            seconds = min(self.first_seconds * self.factor ** (attempts - 1), self.max_seconds)
+            seconds = min(self.first_seconds * float(self.factor) ** (attempts - 1), self.max_seconds)
         except OverflowError:
             seconds = self.max_seconds
         return seconds * random.uniform(1 - self.jitter, 1 + self.jitter)
@@ -59,5 +63,5 @@ def as_backoff(backoff: Backoff | float) -> Backoff:
     """
     if isinstance(backoff, Backoff):
         return backoff
-    _check("backoff", backoff, 0, LONGEST_SECONDS, " or a Backoff(first_seconds=…, factor=…)")
+    check_number("backoff", backoff, 0, LONGEST_SECONDS, " or a Backoff(first_seconds=…, factor=…)")
     return Backoff(first_seconds=backoff, factor=1.0, max_seconds=backoff)

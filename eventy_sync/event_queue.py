@@ -18,6 +18,9 @@ from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
 from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS, GroupWork
 from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
 
+KEY_WINDOW_SECONDS = 86_400.0
+"""How long the key of an event is taken unless `publish` is told otherwise: a day."""
+
 T = TypeVar("T")
 Q = TypeVar("Q", bound="EventQueue[Any]")
 
@@ -89,10 +92,29 @@ class EventQueue(GroupWork, Generic[T]):
     # -- events ----------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def publish(self, payload: T) -> QueueEvent[T]:
+    def publish(
+        self,
+        payload: T,
+        *,
+        key: str | None = None,
+        key_window_seconds: float | None = None,
+        delay_seconds: float | None = None,
+        deliver_at: datetime | None = None,
+    ) -> QueueEvent[T]:
         """Append an event, and return it when it is as safe as the queue's durability says.
 
+        With a `key`, 1 to 500 printable characters, whoever publishes the same key within `key_window_seconds` of that
+        event (`KEY_WINDOW_SECONDS`, a day, unless given; that of the first one counts) gets the event that is there,
+        with the payload that it has, and nothing is published.  What retention has dropped is not there.
+
+        With `delay_seconds`, or `deliver_at`, an aware datetime, the event is stored at once and handed out to
+        subscribers when that time has come by the clock of the host that hands it out, never before.  It holds up none
+        of the events behind it.  A subscriber without a group and without `from_index` gets no event that was
+        published before it subscribed, when ever that is due.
+
         Raises:
+            InvalidArgumentError: the key, a time or a number of seconds cannot be, or delay and time are both given.
+            EventExpiredError: the key has an event that this root, which joined later, has never had.
             InvalidPayloadError: the payload is not of the queue's type, too large or too deep.
             StorageError: it could not be written; nothing was.
         """

@@ -18,12 +18,18 @@ import msgspec
 T = TypeVar("T")
 
 
-class QueueEvent(msgspec.Struct, Generic[T], frozen=True):
-    """One published payload.  `created_at` never goes backwards from one event to the next inside a segment."""
+class QueueEvent(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
+    """One published payload.  `created_at` never goes backwards from one event to the next inside a segment.
+
+    `key` and `deliver_at` are what it was published with: no second event has this key for a while, and it is
+    handed out to subscribers from that time on.
+    """
 
     id: int
     payload: T
     created_at: datetime
+    key: str | None = None
+    deliver_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

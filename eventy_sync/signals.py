@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from eventy_sync.errors import InvalidArgumentError
+from eventy_sync.backoff import LONGEST_SECONDS, check_number
 
 
 class SkipEvent(Exception):
@@ -12,16 +10,16 @@ class SkipEvent(Exception):
 
 
 class RetryEvent(Exception):
-    """Run the handler on this event again, after `delay_seconds`.
+    """Run the handler on this event again, after `delay_seconds`, 30 days at most.
 
-    Later events of the same subscriber wait for it, because they come in order.
+    Later events of the same subscriber wait for it, because they come in order; those of a group do not.  In a group
+    it counts as no attempt.
 
     Raises:
-        InvalidArgumentError: the delay is negative or not a finite number.
+        InvalidArgumentError: the delay is no number, negative or too long.
     """
 
     def __init__(self, delay_seconds: float = 1.0) -> None:
-        if not isinstance(delay_seconds, (int, float)) or not (0 <= delay_seconds < math.inf):
-            raise InvalidArgumentError(f"delay_seconds must be a number from 0 on, not {delay_seconds!r:.50}")
+        check_number("delay_seconds", delay_seconds, 0, LONGEST_SECONDS)
         super().__init__(delay_seconds)
         self.delay_seconds = delay_seconds

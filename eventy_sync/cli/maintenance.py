@@ -69,6 +69,7 @@ def repair(root_dir: Path, as_json: bool) -> None:
     "--max-events", type=click.IntRange(1), show_envvar=True, help="Drop the oldest segments beyond so many events."
 )
 @click.option("--dry-run", is_flag=True, show_envvar=True, help="Say what would go; drop nothing.")
+@click.option("--force", is_flag=True, show_envvar=True, help="Drop also what a group has not finished.")
 @json_option
 def gc(
     root_dir: Path,
@@ -76,12 +77,16 @@ def gc(
     max_bytes: int | None,
     max_events: int | None,
     dry_run: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
-    """Drop old events, whole segments at a time, with their results, and claims that have expired."""
+    """Drop old events, whole segments at a time, with their results, and claims that have expired.
+
+    Events that a group has not finished stay, and so do all behind them.
+    """
     retention = Retention(max_age=max_age, max_bytes=max_bytes, max_events=max_events)
     with existing_root(root_dir, retention=retention) as queue:
-        dropped = queue.apply_retention(dry_run=dry_run)
+        dropped = queue.apply_retention(dry_run=dry_run, force=force)
     if as_json:
         echo_json({"dry_run": dry_run, "dropped": [segment._asdict() for segment in dropped]})
     else:
@@ -92,7 +97,10 @@ def _echo_dropped(dropped: list[SegmentSummary], verb: str) -> None:
     for segment in dropped:
         click.echo(f"{verb} events {segment.first_id} to {segment.last_id} ({size_text(segment.size_bytes)})")
     if not dropped:
-        click.echo(f"{verb} no events: no limit was given, nothing is beyond it, or it is in the active segment")
+        click.echo(
+            f"{verb} no events: no limit was given, nothing is beyond it, it is in the active segment, or a group has "
+            "not finished it (--force)"
+        )
 
 
 def _echo_verification(found: Verification, as_json: bool) -> None:

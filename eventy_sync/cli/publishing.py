@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, BinaryIO
 
 import click
@@ -31,25 +32,60 @@ BATCH_EVENTS = 1000
     show_envvar=True,
     help="How safe against a power cut each event is before the command goes on.",
 )
+@click.option(
+    "--key", show_envvar=True, help="Publish nothing if an event of the last day has this key: name that one."
+)
+@click.option(
+    "--key-window",
+    "key_window_seconds",
+    type=float,
+    show_envvar=True,
+    help="Seconds in place of that day, from now on.",
+)
+@click.option(
+    "--delay", "delay_seconds", type=float, show_envvar=True, help="Seconds until subscribers are to get the event."
+)
+@click.option(
+    "--at",
+    "deliver_at",
+    show_envvar=True,
+    help="When subscribers are to get the event: a time with its zone, as 2030-01-31T08:00:00+01:00.",
+)
 @json_option
-def publish(payload: str | None, choice: QueueChoice, serializer: str, durability: Any, as_json: bool) -> None:
+def publish(
+    payload: str | None, choice: QueueChoice, serializer: str, durability: Any, as_json: bool, **asked: Any
+) -> None:
     """Publish PAYLOAD, which is JSON, or each line of stdin, which is JSON too.
 
     The queue is made when it is not there.  At the first line that is no JSON the command stops
     and says which it was; the lines before it are published.
     """
+    if asked["deliver_at"] is not None:
+        asked["deliver_at"] = _time(asked["deliver_at"])
+    if payload in (None, "-") and any(each is not None for each in asked.values()):
+        raise click.UsageError("--key, --key-window, --delay and --at are for one event: give PAYLOAD, too")
     with choice.any_queue(serializer, durability=durability) as queue:
         if payload is not None and payload != "-":
-            first = last = queue.publish(_parse(payload.encode("utf-8", "surrogateescape"), "PAYLOAD")).id
+            parsed = _parse(payload.encode("utf-8", "surrogateescape"), "PAYLOAD")
+            first = last = queue.publish(parsed, **asked).id
         else:
             first, last = _publish_lines(queue, sys.stdin.buffer)
-    _report(first, last, as_json)
+    _report(first, last, as_json, has_key=asked["key"] is not None)
 
 
-def _report(first: int, last: int, as_json: bool) -> None:
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text.removesuffix("Z") + "+00:00" if text.endswith("Z") else text)
+    except ValueError as exc:
+        raise click.BadParameter(f"{text!r} is no time: write it as 2030-01-31T08:00:00+01:00") from exc
+
+
+def _report(first: int, last: int, as_json: bool, has_key: bool) -> None:
     count = last - first + 1
     if as_json:
         echo_json({"count": count, "first_id": first if count else None, "last_id": last if count else None})
+    elif has_key:
+        click.echo(f"event {first} has this key")  # it may have been there
     elif count == 0:
         click.echo("nothing to publish: stdin was empty")
     else:

@@ -1,7 +1,8 @@
 """The delivery thread: runs one subscription on one event after the other.
 
 A handler's failure is a result, never the end of the thread.  A record that cannot be read is reported
-once, as a failed result and in the log, and delivery goes on behind it.
+once, as a failed result and in the log, and delivery goes on behind it.  An event that is not due yet is passed by, and
+handed out when it is, before whatever comes next then; those that are due together in the order of their times.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
+from eventy_sync.delivery.delayed import Delayed, seconds_until
 from eventy_sync.delivery.failures import describe, printable
 from eventy_sync.delivery.log_watcher import LogWatcher
 from eventy_sync.delivery.result_buffer import ResultBuffer
 from eventy_sync.delivery.stoppable_thread import StoppableThread
-from eventy_sync.errors import CorruptRecordError, InvalidPayloadError, StorageError
+from eventy_sync.errors import CorruptRecordError, EventNotFoundError, InvalidPayloadError, StorageError
 from eventy_sync.identifiers import new_id
 from eventy_sync.models import EventResult, QueueEvent
 from eventy_sync.signals import RetryEvent, SkipEvent
@@ -43,6 +45,7 @@ class DeliveryThread(StoppableThread):
         worker_id: UUID,
         handler: Handler,
         reader: LogReader,
+        get: Callable[[int], StoredRecord],
         watcher: LogWatcher,
         decode: Callable[[StoredRecord], QueueEvent[Any]],
         store_results: Callable[[Sequence[EventResult]], None],
@@ -53,10 +56,11 @@ class DeliveryThread(StoppableThread):
         # fixed after construction
         self.subscription_id = subscription_id
         self._worker_id, self._handler, self._decode = worker_id, handler, decode
-        self._watcher, self._on_progress, self._on_end = watcher, on_progress, on_end
+        self._get, self._watcher, self._on_progress, self._on_end = get, watcher, on_progress, on_end
         # delivery thread only
         self._reader = reader
         self._results = ResultBuffer(store_results)
+        self._delayed = Delayed()
         # written by the delivery thread, read by others
         self.idle_id = reader.next_id - 1  # up to here all is handled and its results are stored
         self.lost_events = 0
@@ -68,8 +72,8 @@ class DeliveryThread(StoppableThread):
         self._watcher.wake_waiters()
 
     def has_handled(self, event_id: int) -> bool:
-        """Return whether all events up to this one are handled and their results stored."""
-        return self.idle_id >= event_id
+        """Return whether all events up to this one that are due are handled and their results stored."""
+        return self.idle_id >= event_id and not self._delayed.has_due(event_id)
 
     def _run(self) -> None:
         try:
@@ -88,15 +92,38 @@ class DeliveryThread(StoppableThread):
             self.stopping.wait(ERROR_PAUSE_SECONDS)
             return
         for item in items:
+            self._deliver_due()
             if self.stopping.is_set():
                 return
             self._deliver(item)
-        if not items:
+        if not items and not self._deliver_due():
             self._wait_for_more()
+
+    def _deliver_due(self) -> bool:
+        """Hand out the delayed events that are due; return whether there were any."""
+        found = False
+        while (event_id := self._delayed.next_due()) is not None and not self.stopping.is_set():
+            found, self.idle_id = True, min(self.idle_id, event_id - 1)
+            try:
+                item: StoredRecord | CorruptRecordError = self._get(event_id)
+            except CorruptRecordError as damage:
+                item = damage
+            except EventNotFoundError as exc:
+                self._report_gone(event_id, exc)
+                continue
+            except StorageError as exc:
+                logger.error("a delayed event cannot be read, trying again: event=%d error=%s", event_id, exc)
+                self.stopping.wait(ERROR_PAUSE_SECONDS)
+                break
+            self._delayed.pop()
+            self._deliver(item)
+        return found
 
     def _deliver(self, item: StoredRecord | CorruptRecordError) -> None:
         if isinstance(item, CorruptRecordError):
             self._report_lost(item)
+        elif item.due is not None and seconds_until(item.due) > 0:
+            self._delayed.put(item.id, item.due)
         else:
             try:
                 event = self._decode(item)
@@ -110,7 +137,7 @@ class DeliveryThread(StoppableThread):
         if is_stored:
             self.idle_id = self._reader.next_id - 1
             self._on_progress()
-        seconds = IDLE_SECONDS if is_stored else ERROR_PAUSE_SECONDS
+        seconds = self._delayed.wait_seconds(IDLE_SECONDS if is_stored else ERROR_PAUSE_SECONDS)
         self._watcher.wait_beyond(self._reader.next_id - 1, seconds, self.stopping.is_set)
 
     def _report_lost(self, damage: CorruptRecordError) -> None:
@@ -118,6 +145,13 @@ class DeliveryThread(StoppableThread):
         self.corrupt_records += 1
         self.lost_events += damage.last_id - damage.first_id + 1
         self._record(damage.first_id, False, str(damage), 0.0)
+
+    def _report_gone(self, event_id: int, exc: EventNotFoundError) -> None:
+        """Say that retention has not waited until the event was due."""
+        logger.error("a delayed event is lost: %s", exc)
+        self._delayed.pop()
+        self.lost_events += 1
+        self._record(event_id, False, str(exc), 0.0)
 
     def _handle(self, event: QueueEvent[Any]) -> None:
         """Run the handler on one event, again if it asks for that."""

@@ -101,6 +101,7 @@ class Dispatcher(Generic[T]):
             worker_id=self._worker_id,
             handler=self._handler_of(subscription.subscriber),
             reader=self._log.reader(subscription.from_index),
+            get=self._log.get,
             watcher=self._watcher,
             decode=self._decode,
             store_results=self._store.results.add_many,
@@ -110,14 +111,16 @@ class Dispatcher(Generic[T]):
 
     def check_options(self, options: GroupOptions) -> None:
         """Raise InvalidArgumentError if this process takes part in the group with other options."""
-        with self._lock:
-            runners = [each for each in self._threads.values() if isinstance(each, GroupRunner)]
-        for known in runners:
+        for known in self._runners():
             if known.options.name == options.name and known.options != options:
                 raise InvalidArgumentError(
                     f"the group {options.name!r} has a subscriber in this process with other settings: give both "
                     f"the same ({known.options.settings()}, not {options.settings()})"
                 )
+
+    def _runners(self) -> list[GroupRunner]:
+        with self._lock:
+            return [each for each in self._threads.values() if isinstance(each, GroupRunner)]
 
     def _make_runner(self, subscription: Subscription[Any], options: GroupOptions) -> GroupRunner:
         membership = Membership(
@@ -151,6 +154,16 @@ class Dispatcher(Generic[T]):
             thread.stop()
             thread.join(None)
         return subscription
+
+    def find(self, subscriber: Any, group: str | None) -> Subscription[Any] | None:
+        """Return the subscription of an equal subscriber in the same group, or in none, that this process runs."""
+        with self._lock:
+            for subscription_id, thread in self._threads.items():
+                known = self._subscriptions[subscription_id]
+                in_group = thread.options.name if isinstance(thread, GroupRunner) else None
+                if in_group == group and known.subscriber == subscriber:
+                    return known
+        return None
 
     def subscriptions(self) -> list[Subscription[Any]]:
         """Return the subscriptions that this process runs."""
@@ -211,6 +224,11 @@ class Dispatcher(Generic[T]):
     def wake(self) -> None:
         """Say that this process has published."""
         self._watcher.wake()
+
+    def look_at_groups(self) -> None:
+        """Say that groups may have work without new events, as after a pause."""
+        for runner in self._runners():
+            runner.look_again()
 
     def look(self) -> None:
         """Say that the log may have grown, in a thread that has the time to look."""

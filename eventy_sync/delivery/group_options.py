@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
-from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff, as_backoff
+from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff, as_backoff, check_number
 from eventy_sync.errors import InvalidArgumentError
 from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS
 
@@ -35,13 +34,7 @@ class GroupOptions:
         check_group(self.name)
         _check_count("max_attempts", self.max_attempts, MOST_ATTEMPTS)
         _check_count("concurrency", self.concurrency, MAX_CONCURRENCY)
-        seconds = self.lease_seconds
-        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and math.isfinite(seconds)
-        if not is_number or not SHORTEST_LEASE_SECONDS <= seconds <= LONGEST_LEASE_SECONDS:
-            raise InvalidArgumentError(
-                f"lease_seconds is a number from {SHORTEST_LEASE_SECONDS} to {LONGEST_LEASE_SECONDS:.0f}, "
-                f"not {seconds!r:.50}"
-            )
+        check_number("lease_seconds", self.lease_seconds, SHORTEST_LEASE_SECONDS, LONGEST_LEASE_SECONDS)
 
     def settings(self) -> str:
         """Return them as they are written in a call, the name apart."""

@@ -47,12 +47,18 @@ class GroupRunner:
             thread.stop()
         self._watcher.wake_waiters()
 
+    def look_again(self) -> None:
+        """Say that the group may have work without new events, as after a pause."""
+        for thread in self._threads:
+            thread.look_again()
+        self._watcher.wake_waiters()
+
     def join(self, timeout_seconds: float | None) -> bool:
         """Wait for the end; say whether it has come.  From inside the handler: waits for the other threads only."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        ended = [
-            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic())) for thread in self._threads
-        ]
+        ended = [thread.join(_remaining(deadline)) for thread in self._threads]
+        if all(ended):
+            self._keeper.join(_remaining(deadline))
         return all(ended)
 
     def is_current(self) -> bool:
@@ -118,3 +124,7 @@ class GroupRunner:
             logger.warning("leases not kept, trying again: group=%s error=%s", self.options.name, exc)
         except QueueClosedError:
             pass  # a handler outlives close(): its lease runs out
+
+
+def _remaining(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

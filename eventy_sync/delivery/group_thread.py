@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from eventy_sync.delivery.delayed import seconds_until
 from eventy_sync.delivery.delivery_thread import Handler
 from eventy_sync.delivery.failures import describe, printable
 from eventy_sync.delivery.group_options import GroupOptions
@@ -25,7 +26,6 @@ from eventy_sync.delivery.stoppable_thread import StoppableThread
 from eventy_sync.errors import (
     CoordinationError,
     CorruptRecordError,
-    InvalidPayloadError,
     QueueClosedError,
     StorageError,
 )
@@ -45,6 +45,7 @@ SLOW_SECONDS = 0.1
 
 IDLE_SECONDS = 1.0
 ERROR_PAUSE_SECONDS = 1.0
+SAY_SECONDS = 60.0
 _AVERAGE_SHARE = 0.3
 
 _Item = tuple[Lease, "StoredRecord | CorruptRecordError"]
@@ -80,11 +81,14 @@ class GroupThread(StoppableThread):
         # this thread only
         self._reader = membership.log.reader(1)
         self._event_seconds: float | None = None  # that an event takes, on average
+        self._said_at: dict[type[Exception], float] = {}
         self._lock = threading.Lock()
         # guarded by _lock
         self._outcomes = Outcomes(self._options.name, self._worker_id, membership.subscription_id)
         self._in_hand: deque[_Item] = deque()
         self._running: tuple[Lease, float] | None = None  # and since when, monotonic
+        self._begin_deadline = 0.0  # behind it the leases in hand may have run out: none of their events is begun
+        self._look_again = False  # set by others
         # written by this thread, read by others
         self.is_busy = False
         self.lost_events = 0
@@ -103,12 +107,15 @@ class GroupThread(StoppableThread):
 
     def _take_turn(self) -> None:
         """Settle, take leases and work on them, or wait."""
+        self._look_again = False
         try:
             tail = self._log.tail()
+            asked_at = time.monotonic()
             taken = self._exchange(Want(self._limit(), tail, self._options.lease_seconds, self._options.max_attempts))
+            self._begin_deadline = asked_at + self._options.lease_seconds
             self._read(taken.leases)
         except (StorageError, CoordinationError) as exc:
-            logger.error("group cannot go on, trying again: group=%s error=%s", self._options.name, exc)
+            self._say_seldom(exc)
             self.stopping.wait(ERROR_PAUSE_SECONDS)
             return
         except QueueClosedError:  # the deadline of close() has passed while a handler was running
@@ -122,7 +129,14 @@ class GroupThread(StoppableThread):
         else:
             self._on_progress()
             seconds = IDLE_SECONDS if taken.wait_seconds is None else min(IDLE_SECONDS, taken.wait_seconds)
-            self._watcher.wait_beyond(tail, max(seconds, 0.001), self.stopping.is_set)
+            self._watcher.wait_beyond(tail, max(seconds, 0.001), lambda: self._look_again or self.stopping.is_set())
+
+    def _say_seldom(self, exc: Exception) -> None:
+        """Log why the group does not go on, once a minute for each kind of reason: it is tried again each second."""
+        now = time.monotonic()
+        if now - self._said_at.get(type(exc), -SAY_SECONDS) >= SAY_SECONDS:
+            self._said_at[type(exc)] = now
+            logger.error("group cannot go on, trying again: group=%s error=%s", self._options.name, exc)
 
     def _limit(self) -> int:
         if self._options.max_attempts == 1 or self._event_seconds is None:
@@ -161,24 +175,27 @@ class GroupThread(StoppableThread):
 
     def _work(self) -> None:
         """Handle what is in hand until a settlement is due."""
-        started, handled = time.monotonic(), 0
-        while (item := self._next()) is not None:
-            self._handle(*item)
+        started = now = time.monotonic()
+        handled = 0
+        while (item := self._next(now)) is not None:
+            now = self._handle(*item)
             handled += 1
-            now = time.monotonic()
             if now - started >= BATCH_SECONDS:
                 self._measure(now - started, handled)
                 self._exchange_quietly()
                 started, handled = now, 0
         if handled:
-            self._measure(time.monotonic() - started, handled)
+            self._measure(now - started, handled)
 
-    def _next(self) -> _Item | None:
+    def _next(self, now: float) -> _Item | None:
         with self._lock:
             if not self._in_hand or self.stopping.is_set():
                 return None
+            if now >= self._begin_deadline:  # this process stood still, and others may have had them since
+                self._return_the_rest_locked()
+                return None
             item = self._in_hand.popleft()
-            self._running = item[0], time.monotonic()
+            self._running = item[0], now
             return item
 
     def _measure(self, seconds: float, handled: int) -> None:
@@ -192,10 +209,10 @@ class GroupThread(StoppableThread):
             logger.warning("not settled yet: group=%s error=%s", self._options.name, exc)
 
     def _give_all_back(self) -> None:
-        with self._lock:
-            self._return_the_rest_locked()
         try:
-            self._exchange(None)
+            with self._lock:
+                self._return_the_rest_locked()
+                self._settle_locked()
         except (StorageError, CoordinationError, QueueClosedError) as exc:
             logger.error(
                 "not settled, the events in hand will be handled again: group=%s error=%s", self._options.name, exc
@@ -203,33 +220,35 @@ class GroupThread(StoppableThread):
 
     # -- one event -------------------------------------------------------------------------------------------
 
-    def _handle(self, lease: Lease, item: StoredRecord | CorruptRecordError) -> None:
+    def _handle(self, lease: Lease, item: StoredRecord | CorruptRecordError) -> float:
+        """Do one event, and return the monotonic time at its end."""
+        started = time.monotonic()
         if isinstance(item, CorruptRecordError):
             self._pass_over(lease, item)
-            return
+            return started
+        if item.due is not None and (seconds := seconds_until(item.due)) > 0:
+            self._put_off(lease, item.id, seconds)
+            return started
         try:
-            event = self._decode(item)
-        except InvalidPayloadError as exc:
-            self._conclude(lease, item.id, exc, time.monotonic())
-            return
-        started = time.monotonic()
-        try:
-            details = self._handler(event)
+            details = self._handler(self._decode(item))
         except (Exception, SystemExit) as exc:  # sys.exit() in a handler must not end delivery unseen
-            self._conclude(lease, event.id, exc, started)
+            ended = time.monotonic()
+            self._conclude(lease, item.id, exc, int((ended - started) * 1e6))
         else:
-            duration, ended_at = int((time.monotonic() - started) * 1e6), time.time_ns() // 1000
+            ended = time.monotonic()
+            duration, ended_at = int((ended - started) * 1e6), time.time_ns() // 1000
             with self._lock:
                 self._running = None
                 if isinstance(details, str):
-                    self._outcomes.finish(lease, event.id, event.id)
-                    self._outcomes.tell(lease, event.id, True, printable(details), ended_at, duration)
+                    self._outcomes.finish(lease, item.id, item.id)
+                    self._outcomes.tell(lease, item.id, True, printable(details), ended_at, duration)
                 else:
-                    self._outcomes.succeed(lease, event.id, ended_at, duration)
+                    self._outcomes.succeed(lease, item.id, ended_at, duration)
+        return ended
 
-    def _conclude(self, lease: Lease, event_id: int, exc: BaseException, started: float) -> None:
-        """Decide what becomes of an event whose handler raised."""
-        duration, ended_at = int((time.monotonic() - started) * 1e6), time.time_ns() // 1000
+    def _conclude(self, lease: Lease, event_id: int, exc: BaseException, duration: int) -> None:
+        """Decide what becomes of an event that cannot be read, or whose handler raised."""
+        ended_at = time.time_ns() // 1000
         with self._lock:
             self._running = None
             if isinstance(exc, SkipEvent):
@@ -254,6 +273,12 @@ class GroupThread(StoppableThread):
             type(exc).__qualname__,
         )
 
+    def _put_off(self, lease: Lease, event_id: int, seconds: float) -> None:
+        """Let an event wait until it is due; whoever gets it then looks at the clock again."""
+        with self._lock:
+            self._running = None
+            self._outcomes.put_off(lease, event_id, seconds)
+
     def _pass_over(self, lease: Lease, damage: CorruptRecordError) -> None:
         first_id, last_id = max(damage.first_id, lease.first_id), min(damage.last_id, lease.last_id)
         logger.error("events lost, the group goes on behind them: group=%s %s", self._options.name, damage)
@@ -275,22 +300,36 @@ class GroupThread(StoppableThread):
             tokens.add(running[0].token)
         if not tokens:
             return
-        held = self._leases.renew(self._options.name, self._worker_id, sorted(tokens), self._options.lease_seconds)
-        if running is not None and running[0].token not in held and self._running is running:
+        asked_at, lease_seconds = time.monotonic(), self._options.lease_seconds
+        held = self._leases.renew(self._options.name, self._worker_id, sorted(tokens), lease_seconds)
+        with self._lock:
+            lost = tokens - held
+            self._in_hand = deque(item for item in self._in_hand if item[0].token not in lost)
+            self._begin_deadline = max(self._begin_deadline, asked_at + lease_seconds)
+            is_lost = running is not None and running[0].token in lost and self._running is running
+        if is_lost:
             logger.warning("lease lost while its handler runs: group=%s", self._options.name)
 
     def relieve(self) -> None:
         """If the handler is slow, settle what came before its event, and let others have what comes behind."""
         running = self._running
-        if running is None or time.monotonic() - running[1] < SLOW_SECONDS:
+        if running is None or (time.monotonic() - running[1] < SLOW_SECONDS and not self.stopping.is_set()):
             return
         with self._lock:
             if self._running is running:
                 self._return_the_rest_locked()
-                settlement = self._outcomes.take()
-                self._outcomes.put_back(settlement)
-                if settlement:
-                    self._exchange_locked(None)
+                self._settle_locked()
+
+    def look_again(self) -> None:
+        """Do not wait for more events: there may be work without."""
+        self._look_again = True
+
+    def _settle_locked(self) -> None:
+        """Settle what there is, if there is anything."""
+        settlement = self._outcomes.take()
+        self._outcomes.put_back(settlement)
+        if settlement:
+            self._exchange_locked(None)
 
     def _return_the_rest_locked(self) -> None:
         while self._in_hand:

@@ -55,3 +55,6 @@ class LeaseAuthority(Protocol):
 
     def oldest_unfinished(self) -> int | None:
         """Return the first event that any group has not finished, None if there are no groups."""
+
+    def forget_unfinished(self) -> None:
+        """Hand out none of the events that the state store has just forgotten, on whatever root."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,6 +21,7 @@ class Outcomes:
     def __init__(self, group: str, worker_id: UUID, subscription_id: UUID) -> None:
         self._group, self._worker_id, self._subscription_id = group, worker_id, subscription_id
         self._settlement = Settlement()
+        self._retries: list[tuple[Retry, float]] = []  # and the monotonic time from which its delay counts
         # plain successes on consecutive events of one lease
         self._lease: Lease | None = None
         self._first_id = self._next_id = 0
@@ -65,7 +68,12 @@ class Outcomes:
     def try_again(self, lease: Lease, event_id: int, delay_seconds: float, *, counts: bool) -> None:
         """The event is to be handled again in so many seconds; `counts` says whether this attempt does."""
         attempts = lease.attempt if counts else lease.attempt - 1
-        self._settlement.retries.append(Retry(event_id, lease.token, attempts, delay_seconds))
+        self._retries.append((Retry(event_id, lease.token, attempts, delay_seconds), time.monotonic()))
+
+    def put_off(self, lease: Lease, event_id: int, delay_seconds: float) -> None:
+        """The event was not begun, for it is not due; it is to be handed out again in so many seconds."""
+        retry = Retry(event_id, lease.token, lease.attempt - 1, delay_seconds, begun=False)
+        self._retries.append((retry, time.monotonic()))
 
     def die(self, lease: Lease, event_id: int, details: str) -> None:
         """The event has failed for good."""
@@ -92,12 +100,18 @@ class Outcomes:
         self._lease, self._ended_at, self._durations = None, [], []
 
     def take(self) -> Settlement:
-        """Return what was collected, and begin anew."""
+        """Return what was collected, and begin anew.  Delays count from this moment on: some have passed already."""
         self._end_run()
+        now = time.monotonic()
         settlement, self._settlement = self._settlement, Settlement()
+        for retry, since in self._retries:
+            settlement.retries.append(retry._replace(delay_seconds=max(0.0, retry.delay_seconds - (now - since))))
+        self._retries = []
         return settlement
 
     def put_back(self, settlement: Settlement) -> None:
         """Keep what could not be settled, to be taken again with what comes."""
         self._end_run()
-        self._settlement = settlement.joined(self._settlement)
+        now = time.monotonic()
+        self._retries += [(retry, now) for retry in settlement.retries]
+        self._settlement = replace(settlement, retries=[]).joined(self._settlement)

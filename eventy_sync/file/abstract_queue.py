@@ -10,6 +10,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
@@ -22,6 +23,7 @@ from eventy_sync.file.coordinator import Coordinator
 from eventy_sync.file.engine import Engine
 from eventy_sync.file.facade import Facade
 from eventy_sync.file.identity import QueueIdentity
+from eventy_sync.file.marking import make_marks
 from eventy_sync.file.running import serve_until_signalled
 from eventy_sync.file.subscriptions import Declared, Subscriptions
 from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS
@@ -107,12 +109,13 @@ class AbstractFileEventQueue(Facade[T]):
                 engine = self._make_engine()
                 try:
                     engine.coordinator.connect()
+                    self._engine = engine
+                    lifecycle.opened(self)
+                    self._declared.subscribe_all(self.subscribe)
                 except BaseException:
+                    self.take_engine()
                     engine.close(time.monotonic())
                     raise
-                self._engine = engine
-                lifecycle.opened(self)
-                self._declared.subscribe_all(self.subscribe)
 
     def _make_engine(self) -> Engine[T]:
         return Engine(
@@ -197,9 +200,21 @@ class AbstractFileEventQueue(Facade[T]):
 
     # -- events ----------------------------------------------------------------------------------------------
 
-    def publish(self, payload: T) -> QueueEvent[T]:
+    def publish(
+        self,
+        payload: T,
+        *,
+        key: str | None = None,
+        key_window_seconds: float | None = None,
+        delay_seconds: float | None = None,
+        deliver_at: datetime | None = None,
+    ) -> QueueEvent[T]:
         engine = self._opened()
-        event = engine.events.publish(payload)
+        if key is None and delay_seconds is None and deliver_at is None and key_window_seconds is None:
+            event = engine.events.publish(payload)
+        else:
+            marks = make_marks(key, key_window_seconds, delay_seconds, deliver_at)
+            event = engine.events.publish_marked(payload, marks)
         engine.dispatcher.wake()
         return event
 
@@ -232,7 +247,7 @@ class AbstractFileEventQueue(Facade[T]):
         threads = self._default_concurrency if concurrency is None else concurrency
         options = make_options(group, max_attempts, backoff, threads, lease_seconds, concurrency is not None)
         if options is not None:
-            return self._subscriptions.subscribe_group(subscriber, from_index, options)
+            return self._subscriptions.subscribe_group(subscriber, check_subscriber_unique, from_index, options)
         return self._subscriptions.subscribe(subscriber, check_subscriber_unique, from_index)
 
     def subscriber(self, handler: Any = None, *, from_index: int | None = None, **group_options: Any) -> Any:
@@ -275,15 +290,16 @@ class AbstractFileEventQueue(Facade[T]):
     def request_resync(self) -> None:
         self._opened().dispatcher.sync_stored()
 
-    def apply_retention(self, *, dry_run: bool = False) -> list[SegmentSummary]:
+    def apply_retention(self, *, dry_run: bool = False, force: bool = False) -> list[SegmentSummary]:
         """Drop the segments that the queue's retention lets go, their results, and expired claims; return them.
 
-        This happens by itself whenever a segment is full; call it to drop by age in a quiet queue.
+        This happens by itself whenever a segment is full; call it to drop by age in a quiet queue.  What a group has
+        not finished stays, unless it is forced: the group then passes over what is gone, with a failed result.
 
         Raises:
             StorageError: the disk refused.
         """
-        return self._opened().apply_retention(dry_run=dry_run)
+        return self._opened().apply_retention(dry_run=dry_run, force=force)
 
     def verify(self) -> Verification:
         """Read every record and return what is damaged; nothing is changed.

@@ -17,7 +17,7 @@ from uuid import UUID
 from eventy_sync.errors import CoordinationError, StorageError
 from eventy_sync.file.identity import IDENTITY_FILE, QueueIdentity, read_identity
 from eventy_sync.models import Claim
-from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd
+from eventy_sync.storage.log import Batch, KeyedPublish, LocalNumbering, LogEnd
 from eventy_sync.storage.state import ClaimTable, GroupTable, LeaseTable, Settlement, Taken, Want
 
 
@@ -69,6 +69,11 @@ class NumberingAlone:
         self._alone = alone
         self.number: Callable[[LogEnd, Sequence[Batch]], tuple[int, int]] = LocalNumbering().number
 
+    def number_keyed(self, end: LogEnd, keyed: KeyedPublish) -> tuple[int, int]:
+        """See `Numbering.number_keyed`: what has the key can be told by a root that has joined others, too."""
+        keyed.check()
+        return self.number(end, ())
+
     def look_again(self) -> None:
         """Learn whether the root has joined others; called whenever a segment is opened for appending."""
         self._alone.look()
@@ -107,6 +112,9 @@ class LeasesAlone:
         self.begin, self.renew = table.begin, table.renew
         self.info, self.is_finished, self.oldest_unfinished = groups.info, groups.is_finished, groups.oldest_unfinished
         self.pause, self.dead_letters, self.requeue = groups.pause, groups.dead_letters, groups.requeue
+
+    def forget_unfinished(self) -> None:
+        """See `LeaseAuthority.forget_unfinished`: what the state store does not know is not handed out."""
 
     def exchange(self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None) -> Taken:
         """See `LeaseAuthority.exchange`.

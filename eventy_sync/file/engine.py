@@ -57,7 +57,9 @@ class Engine(Generic[T]):
             segment_bytes=segment_bytes,
             retention=retention,
             numbering=self.coordinator.numbering,
+            book=self.store.keys,
             on_segment=self.coordinator.segment_opened,
+            needed_from=self.coordinator.leases.oldest_unfinished,
         )
         self.events: Events[T] = Events(self.log, serializer, payload_type)
         self.claims = Claims(self.coordinator.claims, worker_id, claim_expiration_seconds, f"eventy-{name}-claims")
@@ -75,9 +77,9 @@ class Engine(Generic[T]):
         )
         self.coordinator.start(self.log, self.dispatcher, self.claims.lose)
 
-    def apply_retention(self, *, dry_run: bool) -> list[SegmentSummary]:
+    def apply_retention(self, *, dry_run: bool, force: bool) -> list[SegmentSummary]:
         """See `AbstractFileEventQueue.apply_retention`."""
-        dropped = self.log.drop_expired(dry_run=dry_run)
+        dropped = self.log.drop_expired(dry_run=dry_run, force=force)
         if not dry_run:
             self.store.results.delete_before(self.log.oldest())
             self.store.claims.delete_expired()
@@ -87,7 +89,8 @@ class Engine(Generic[T]):
         """See `EventQueue.reset`."""
         self.log.drop_all()
         self.claims.clear()
-        self.store.clear(self.log.tail() + 1)
+        self.store.clear(self.log.oldest())  # not the tail: somebody may have published since
+        self.coordinator.leases.forget_unfinished()
 
     def close(self, deadline: float | None) -> None:
         """Let handlers finish until the monotonic deadline, give claims back, and close all files.

@@ -13,10 +13,11 @@ from eventy_sync.errors import (
     InvalidArgumentError,
     InvalidPayloadError,
 )
+from eventy_sync.file.marking import time_of
 from eventy_sync.models import Page, QueueEvent
 from eventy_sync.paging import check_limit, check_time, decode_page_id, encode_page_id
 from eventy_sync.serializers import Codec, Serializer, get_serializer
-from eventy_sync.storage.log import EventLog, StoredRecord, all_fields, fields
+from eventy_sync.storage.log import EventLog, Marks, StoredRecord, all_fields, fields
 
 T = TypeVar("T")
 
@@ -47,6 +48,18 @@ class Events(Generic[T]):
         event_id, at = self._log.append((fields(self._encode(payload), self._encoding),))
         return QueueEvent(event_id, payload, _EPOCH + timedelta(0, 0, at))
 
+    def publish_marked(self, payload: T, marks: Marks) -> QueueEvent[T]:
+        """Publish with a key, or to be handed out later; the event that has the key already is returned as it is."""
+        payload_fields = fields(self._encode(payload), self._encoding, marks)
+        if marks.key is None:
+            appended: tuple[int, int] | StoredRecord = self._log.append((payload_fields,))
+        else:
+            appended = self._log.append_keyed(marks.key, marks.window, payload_fields)
+        if isinstance(appended, StoredRecord):
+            return self.event_of(appended)
+        event_id, at = appended
+        return QueueEvent(event_id, payload, time_of(at), marks.key, None if marks.due is None else time_of(marks.due))
+
     def publish_many(self, payloads: Iterable[T]) -> list[QueueEvent[T]]:
         """See `EventQueue.publish_many`."""
         payloads = list(payloads)
@@ -65,7 +78,11 @@ class Events(Generic[T]):
             InvalidPayloadError: its payload is not of the queue's type.
         """
         decode = self._decoders.get(record.encoding) or self._decoder_for(record)
-        return QueueEvent(record.id, decode(record.body), _EPOCH + timedelta(0, 0, record.at))
+        payload, created_at = decode(record.body), _EPOCH + timedelta(0, 0, record.at)
+        if record.key is None and record.due is None:  # nearly always
+            return QueueEvent(record.id, payload, created_at)
+        due = record.due
+        return QueueEvent(record.id, payload, created_at, record.key, None if due is None else time_of(due))
 
     def _decoder_for(self, record: StoredRecord) -> Callable[[bytes], T]:
         """Return the decoder for records that were written by another serializer, never by one that runs code."""

@@ -141,7 +141,9 @@ class Facade(EventQueue[T]):
         self._up_to_date().coordinator.leases.pause(check_group(group), True)
 
     def resume_group(self, group: str) -> None:
-        self._up_to_date().coordinator.leases.pause(check_group(group), False)
+        engine = self._up_to_date()
+        engine.coordinator.leases.pause(check_group(group), False)
+        engine.dispatcher.look_at_groups()
 
     def dead_letters(self, group: str, page_id: str | None = None, limit: int = 100) -> Page[DeadLetter]:
         return self._up_to_date().coordinator.leases.dead_letters(check_group(group), page_id, limit)
@@ -150,5 +152,5 @@ class Facade(EventQueue[T]):
         ids = None if event_ids is None else [check_event_id(each) for each in event_ids]
         engine = self._up_to_date()
         requeued = engine.coordinator.leases.requeue(check_group(group), ids)
-        engine.dispatcher.wake()
+        engine.dispatcher.look_at_groups()
         return requeued

@@ -7,11 +7,13 @@ from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
 from eventy_sync.delivery import Dispatcher
-from eventy_sync.delivery.group_options import GroupOptions, check_group
+from eventy_sync.delivery.group_options import GroupOptions, make_options
 from eventy_sync.delivery.leases import LeaseAuthority
-from eventy_sync.errors import InvalidArgumentError, SubscriptionNotFoundError
+from eventy_sync.errors import EventExpiredError, InvalidArgumentError, SubscriptionNotFoundError
 from eventy_sync.file.events import Events
+from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS
 from eventy_sync.identifiers import new_id
 from eventy_sync.models import Page, Subscription
 from eventy_sync.storage.log import EventLog
@@ -31,14 +33,28 @@ class Declared(Generic[T]):
     def add(self, handler: Any, options: dict[str, Any]) -> None:
         """Remember a handler and how it is to be subscribed."""
         check_subscriber(handler)
-        if (group := options.get("group")) is not None:
-            check_group(group)
+        _check_options(**options)
         self._handlers.append((handler, options))
 
     def subscribe_all(self, subscribe: Callable[..., Any]) -> None:
         """Subscribe all that were declared."""
         for handler, options in self._handlers:
             subscribe(handler, **options)
+
+
+def _check_options(
+    *,
+    from_index: int | None = None,
+    check_subscriber_unique: bool = False,
+    group: str | None = None,
+    max_attempts: int = MAX_ATTEMPTS,
+    backoff: Backoff | float = DEFAULT_BACKOFF,
+    concurrency: int | None = None,
+    lease_seconds: float = LEASE_SECONDS,
+) -> None:
+    """Refuse options before the queue is open; a start can be looked at only then."""
+    threads = 1 if concurrency is None else concurrency
+    make_options(group, max_attempts, backoff, threads, lease_seconds, concurrency is not None)
 
 
 def check_subscriber(subscriber: Any) -> None:
@@ -74,23 +90,37 @@ class Subscriptions(Generic[T]):
         encoded = encode_subscriber(subscriber)
         if encoded is not None:
             return self._subscribe_stored(subscriber, encoded, check_unique, start, from_index is not None)
-        if check_unique:
-            for known in self._dispatcher.subscriptions():
-                if known.subscriber == subscriber:
-                    return known
+        if check_unique and (known := self._dispatcher.find(subscriber, None)) is not None:
+            return known
         subscription = Subscription(new_id(), subscriber, datetime.now(timezone.utc), start)
         self._dispatcher.start(subscription)
         return subscription
 
-    def subscribe_group(self, subscriber: Any, from_index: int | None, options: GroupOptions) -> Subscription[Any]:
+    def subscribe_group(
+        self, subscriber: Any, check_unique: bool, from_index: int | None, options: GroupOptions
+    ) -> Subscription[Any]:
         """See `EventQueue.subscribe`."""
         check_subscriber(subscriber)
-        start = self._log.tail() + 1 if from_index is None else self._events.check_start(from_index)
+        start = self._group_start(from_index, options.name)
         self._dispatcher.check_options(options)
+        if check_unique and (known := self._dispatcher.find(subscriber, options.name)) is not None:
+            return known
         self._leases.begin(options.name, start)
         subscription = Subscription(new_id(), subscriber, datetime.now(timezone.utc), start)
         self._dispatcher.start(subscription, options)
         return subscription
+
+    def _group_start(self, from_index: int | None, group: str) -> int:
+        """Return where the group begins if it is new."""
+        if from_index is None:
+            return self._log.tail() + 1
+        try:
+            return self._events.check_start(from_index)
+        except EventExpiredError:
+            for known in self._leases.info(self._log.tail()):
+                if known.name == group:
+                    return known.next_id  # it began when that event was there
+            raise
 
     def _subscribe_stored(
         self, subscriber: Any, encoded: tuple[str, bytes], check_unique: bool, start: int, explicit: bool

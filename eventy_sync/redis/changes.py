@@ -15,7 +15,7 @@ from uuid import UUID
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.messages import AddResult, CreateSubscriber, Message, RemoveSubscriber, encode
-from eventy_sync.storage.state import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED, StateStore
+from eventy_sync.storage.state import GROUP, RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED, StateStore
 
 LENGTH = 10_000
 MARGIN_SECONDS = 600.0
@@ -27,6 +27,7 @@ _TELL = Script("tell")
 _MESSAGES: dict[str, Callable[[str, str], Message]] = {
     RESULTS: AddResult,
     RUNS: AddResult,
+    GROUP: AddResult,
     SUBSCRIBED: CreateSubscriber,
     UNSUBSCRIBED: RemoveSubscriber,
 }

@@ -24,8 +24,11 @@ from eventy_sync.redis.claim_scripts import ClaimScripts
 from eventy_sync.redis.claim_search import ClaimSearch
 from eventy_sync.redis.claims import RedisClaims
 from eventy_sync.redis.filling import Filling
+from eventy_sync.redis.group_checkpoints import GroupCheckpoints
+from eventy_sync.redis.group_steering import GroupSteering
 from eventy_sync.redis.hearing import Hearing
 from eventy_sync.redis.journal import DivergedError, Journal
+from eventy_sync.redis.lease_requests import LeaseRequests
 from eventy_sync.redis.leases import RedisLeases
 from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
@@ -104,7 +107,25 @@ class RedisCoordinator(Coordinator):
             pause=self._stopping.wait,
         )
         self.claims: ClaimAuthority = self._redis_claims
-        self.leases: LeaseAuthority = RedisLeases(site.store)
+        self.leases: LeaseAuthority = self._make_leases()
+
+    def _make_leases(self) -> RedisLeases:
+        site = self._site
+        where = site.keys, self._asking
+        self._checkpoints = GroupCheckpoints(*where, site.store.mirror, site.root_id, self._epoch_or_empty)
+        return RedisLeases(
+            site.store,
+            LeaseRequests(*where, site.sessions, site.root_id, self._epoch_or_empty),
+            GroupSteering(*where, site.root_id, site.worker_id, self._epoch_or_empty),
+            self._checkpoints,
+            self.mode,
+            self.roots,
+            epoch=self._epoch_or_empty,
+            rejoin=self._rejoin,
+            forget_gone=self._membership.awaited,
+            degrade=self.degrade,
+            pause=self._stopping.wait,
+        )
 
     def _make_what_catches_up(self, resync_timeout_seconds: float) -> None:
         site = self._site
@@ -245,7 +266,10 @@ class RedisCoordinator(Coordinator):
         self._catching_up.catch_up()
 
     def _join(self, end: LogEnd) -> bytes:
-        return self._membership.join(self._log, end, self._redis_claims)
+        told_epoch = self._checkpoints.tell()  # before: no lease is given while this root is awaited
+        epoch = self._membership.join(self._log, end, self._redis_claims)
+        self._checkpoints.tell_again(told_epoch, epoch)
+        return epoch
 
     def _exchange_changes(self) -> None:
         """Tell the others of results and subscriptions, hear of theirs, and get in a thread what was missed of them."""

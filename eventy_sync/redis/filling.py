@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from eventy_sync.errors import CorruptRecordError, EventNotFoundError
 from eventy_sync.redis.journal import PAGE_BYTES, PAGE_ENTRIES, Journal
-from eventy_sync.storage.log import Entry, EventLog, StoredRecord, fields
+from eventy_sync.storage.log import Entry, EventLog, StoredRecord
 
 
 class Filling:
@@ -62,4 +62,4 @@ def pages(log: EventLog, first_id: int, tail: int) -> Iterator[list[Entry]]:
 
 
 def _entry_of(record: StoredRecord) -> Entry:
-    return Entry(record.id, record.at, fields(record.body, record.encoding))
+    return Entry(record.id, record.at, record.payload_fields)

@@ -17,7 +17,7 @@ from eventy_sync.errors import CoordinationError, RedisConfigurationError
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.sessions import Sessions
-from eventy_sync.storage.log import Entry
+from eventy_sync.storage.log import Entry, KeyedPublish
 
 PAGE_ENTRIES, PAGE_BYTES = 1000, 1024 * 1024
 """So much is read at once, and a few entries more, for an event may be larger than a page."""
@@ -48,7 +48,7 @@ class Published(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why no ids were given out: "rejoin", "awaiting" or "behind"; or "foreign", and whose queue it is."""
+    """Why no ids were given out: "rejoin", "awaiting" or "behind"; or "foreign" or "taken", and the queue or event."""
 
     reason: str
     detail: str = ""
@@ -81,10 +81,9 @@ class Journal:
         self._keys, self._root_id, self._length = keys, str(root_id), length
         self._publishing, self._asking, self._sessions = publishing, asking, sessions
         wake_up = f'{{"type":"add_event","worker_id":"{worker_id}","root_id":"{root_id}","last_id":'
-        self._publish = _PUBLISH.prepare(
-            (keys.next_event_id, keys.journal, keys.meta),
-            (length, keys.channel, wake_up, MAX_MISSING, MAX_MISSING_BYTES, f"last:{root_id}"),
-        )
+        self._publish_keys = (keys.next_event_id, keys.journal, keys.meta)
+        self._publish_arguments = (length, keys.channel, wake_up, MAX_MISSING, MAX_MISSING_BYTES, f"last:{root_id}")
+        self._publish = _PUBLISH.prepare(self._publish_keys, self._publish_arguments)
         # written under the append lock
         self._session, self._requests = sessions.begin(), 0
 
@@ -108,8 +107,9 @@ class Journal:
         payload_fields: Sequence[bytes],
         *,
         others_wait: bool = False,
+        keyed: KeyedPublish | None = None,
     ) -> Published | Refused:
-        """Get ids for these payloads and journal them.
+        """Get ids for these payloads and journal them; for one alone if it is `keyed` and no event has the key.
 
         `lost_token` is that of the same request when its reply was lost: if it was served, its ids come back, and
         it never will be from then on.  `tail_at` is the time of the root's last event, 0 if it is not known.
@@ -118,14 +118,20 @@ class Journal:
             RedisUnavailableError: Redis cannot be had; the error says whether they may have been journaled.
         """
         arguments = [epoch, token, b"%d" % tail, b"%d" % tail_at, lost_token, *payload_fields]
+        call = self._publish
+        if keyed is not None:
+            names = (*self._publish_keys, self._keys.event_key(keyed.key))
+            call = _PUBLISH.prepare(names, self._publish_arguments)
+            window_milliseconds = -(-keyed.window // 1000)
+            arguments += [keyed.begins, b"%d" % window_milliseconds, b"%d" % keyed.void_id]
         packed = b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
-        reply = self._publishing.call(self._publish, len(arguments), packed, others_wait=others_wait)
+        reply = self._publishing.call(call, len(arguments), packed, others_wait=others_wait)
         missing: list[Entry] = []
         if reply.__class__ is list:
             reply, missing = reply[0], [_entry(each) for each in reply[1]]
         told = reply.split()
-        if len(told) == 1:
-            return Refused(reply.decode())
+        if len(told) < 3:
+            return Refused(*(each.decode() for each in told))
         return Published(int(told[0]), int(told[1]), int(told[2]), missing)
 
     def has_served(self, token: bytes) -> bool:

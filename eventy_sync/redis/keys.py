@@ -7,9 +7,22 @@ channel carries the number when it is not 0.
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from urllib.parse import quote
 
 from eventy_sync.errors import InvalidArgumentError
+
+
+class GroupKeys(NamedTuple):
+    """The keys of one group: itself, what is leased, what waits and what is dead, and what each root knows of it."""
+
+    state: str
+    pending: str
+    leases: str
+    waiting: str
+    attempts: str
+    dead: str
+    checkpoints: str
 
 
 class Keys:
@@ -32,12 +45,26 @@ class Keys:
         self.claims = f"{self._base}claims"
         self.claim_ids = f"{self._base}claim_ids"
         self.claim_holders = f"{self._base}claim_holders"
+        self.groups = f"{self._base}groups"
         self.resync_lock = f"{self._base}resync_lock"
         self.channel = f"{self._base}events" + (f":{database}" if database else "")
 
     def claim(self, claim_id: str) -> str:
         """Return the key of a claim."""
         return f"{self._base}claim:{claim_id}"
+
+    def event_key(self, key: str) -> str:
+        """Return the key that says which event has this one."""
+        return f"{self._base}key:{key}"
+
+    def group(self, name: str) -> GroupKeys:
+        """Return the keys of a group, whose name has no colon."""
+        state = f"{self._base}group:{name}"
+        return GroupKeys(state, *(f"{state}:{part}" for part in GroupKeys._fields[1:]))
+
+    def group_reply(self, name: str, asker: str) -> str:
+        """Return the key of the last reply to one who asks for leases."""
+        return f"{self._base}group:{name}:reply:{asker}"
 
     def resync(self, request_id: str) -> str:
         """Return the key of the stream that answers one request for a resync."""

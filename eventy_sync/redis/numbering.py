@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 
 from eventy_sync.errors import CoordinationError, QueueIdentityError, StorageError
 from eventy_sync.redis.journal import DivergedError, Journal, Published, Refused
+from eventy_sync.redis.keyed import settle_taken
 from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.resync import ResyncNeededError
 from eventy_sync.redis.translation import RedisUnavailableError
-from eventy_sync.storage.log import Batch, LocalNumbering, LogEnd, not_written_yet
+from eventy_sync.storage.log import Batch, KeyedPublish, LocalNumbering, LogEnd, not_written_yet
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +64,33 @@ class RedisNumbering:
         payload_fields = [each for batch in batches for each in batch.payload_fields]
         self._crowd = CROWD if len(batches) > 1 else max(0, self._crowd - 1)
         published, is_unknown = self.publish_to_redis(end, payload_fields, others_wait=self._crowd > 0)
+        return self._numbered(end, published, is_unknown)
+
+    def number_keyed(self, end: LogEnd, keyed: KeyedPublish) -> tuple[int, int]:
+        """See `Numbering.number_keyed`; raises what `number` does.
+
+        Raises:
+            EventExpiredError: the key has an event that this root, which began later, does not have.
+        """
+        keyed.check()
+        published, is_unknown = self.publish_to_redis(end, [keyed.payload_fields], keyed=keyed)
+        return self._numbered(end, published, is_unknown)
+
+    def _numbered(self, end: LogEnd, published: tuple[int, int] | None, is_unknown: bool) -> tuple[int, int]:
         self.is_shared = published is not None
         if published is not None:
             return published
         if self._membership.roots.is_alone:
-            return self._local.number(end, batches)
+            return self._local.number(end, ())
         raise self._mode.refusal(_what_became_of_it(is_unknown))
 
     def publish_to_redis(
-        self, end: LogEnd, payload_fields: Sequence[bytes], *, others_wait: bool = False
+        self,
+        end: LogEnd,
+        payload_fields: Sequence[bytes],
+        *,
+        others_wait: bool = False,
+        keyed: KeyedPublish | None = None,
     ) -> tuple[tuple[int, int] | None, bool]:
         """Return first id and time, or None if Redis cannot be had, and whether it may have published all the same."""
         started, failures = time.monotonic(), 0
@@ -85,11 +104,18 @@ class RedisNumbering:
                     break  # it may have been served before, and another root may have the event
                 token = self._journal.token()
                 reply = self._journal.publish(
-                    epoch, token, lost_token, end.tail, end.tail_at, payload_fields, others_wait=others_wait
+                    epoch,
+                    token,
+                    lost_token,
+                    end.tail,
+                    end.tail_at,
+                    payload_fields,
+                    others_wait=others_wait,
+                    keyed=keyed,
                 )
                 if isinstance(reply, Published):
                     return self._accept(end, epoch, reply), False
-                self._overcome(reply, end, started)
+                self._overcome(reply, end, started, keyed)
             except RedisUnavailableError as exc:
                 failures += 1
                 is_lost_again = bool(token and lost_token and exc.may_have_run)  # one token alone can be asked for
@@ -129,7 +155,7 @@ class RedisNumbering:
             logger.info("not announced, will try again: %s", exc)
             self._membership.make_due()
 
-    def _overcome(self, reply: Refused, end: LogEnd, started: float) -> None:
+    def _overcome(self, reply: Refused, end: LogEnd, started: float, keyed: KeyedPublish | None) -> None:
         """Do what stands between this root and its ids, or raise."""
         waited_seconds = time.monotonic() - started
         if reply.reason == "behind":
@@ -137,6 +163,10 @@ class RedisNumbering:
             self._catch_up(end)
             if end.tail == tail:
                 raise ResyncNeededError(tail + 1, self._journal.last_id())
+            if keyed is not None:
+                keyed.check()
+        elif reply.reason == "taken" and keyed is not None:
+            settle_taken(int(reply.detail), end, keyed, self._journal, self._catch_up)
         elif reply.reason == "awaiting":
             self._await_roots(waited_seconds)
         elif waited_seconds > FILL_SECONDS and (last_id := self._journal.last_id()) > end.tail:

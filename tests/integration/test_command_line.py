@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,53 @@ def test_one_payload_is_published(run_cli: Run, root: Path) -> None:
     assert json.loads(done.stdout) == {"count": 1, "first_id": 3, "last_id": 3}
     with FileEventQueue(root) as queue:
         assert [event.payload for event in queue.iter_events()] == [{"a": "é"}, [2], 3]
+
+
+def test_a_payload_is_published_once_for_its_key(run_cli: Run, root: Path) -> None:
+    """A repeat names the event that is there, and publishes nothing."""
+    publish = ("publish", "-d", root, "--key", "order-7")
+    for payload in "12":
+        assert lines(run_cli(*publish, payload, "--key-window", 3600)) == ["event 1 has this key"]
+    assert json.loads(run_cli(*publish, "3", "--json").stdout) == {"count": 1, "first_id": 1, "last_id": 1}
+    (shown,) = lines(run_cli("tail", "-d", root, "--json"))
+    assert (json.loads(shown)["key"], json.loads(shown)["payload"]) == ("order-7", 1)
+
+
+@pytest.mark.parametrize("at", ["2040-01-31T08:00:00+01:00", "2040-01-31T07:00:00Z"])
+def test_a_payload_is_published_for_later(run_cli: Run, root: Path, at: str) -> None:
+    """After so many seconds, or at a time with its zone."""
+    assert lines(run_cli("publish", "-d", root, "1", "--delay", 3600)) == ["published event 1"]
+    assert lines(run_cli("publish", "-d", root, "2", "--at", at)) == ["published event 2"]
+    with FileEventQueue(root, payload_type=int) as queue:
+        first, second = queue.batch_get_events([1, 2])
+    assert first is not None
+    assert first.deliver_at is not None
+    assert timedelta(minutes=59) < first.deliver_at - first.created_at <= timedelta(hours=1)
+    assert second is not None
+    assert second.deliver_at == datetime(2040, 1, 31, 7, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("1", "--at", "tomorrow"), 2, "'tomorrow' is no time"),
+        (("1", "--at", "2040-01-31T08:00:00"), 1, "aware datetime"),
+        (("1", "--delay", "-1"), 1, "delay_seconds is a number of seconds from 0"),
+        (("1", "--delay", "1", "--at", "2040-01-31T08:00:00Z"), 1, "not both"),
+        (("1", "--key", ""), 1, "a key has 1 to 500 characters"),
+        (("1", "--key-window", "5"), 1, "give key="),
+        (("-", "--key", "a"), 2, "are for one event: give PAYLOAD"),
+        (("--delay", "1"), 2, "are for one event: give PAYLOAD"),
+    ],
+)
+def test_a_key_or_a_time_that_cannot_be_publishes_nothing(
+    run_cli: Run, root: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    """The exit code says whether the command was used wrongly."""
+    done = run_cli("publish", "-d", root, *arguments)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    with FileEventQueue(root, payload_type=int) as queue:
+        assert queue.count_events() == 0
 
 
 def test_lines_of_stdin_are_published(run_cli: Run, root: Path) -> None:
@@ -221,6 +268,18 @@ def test_gc_drops_what_may_go(run_cli: Run, filled: Path) -> None:
         "dropped": [],
     }
     assert run_cli("gc", "-d", filled, "--max-age", "a week").returncode == 2
+
+
+def test_gc_drops_what_a_group_has_not_finished_only_by_force(run_cli: Run, filled: Path) -> None:
+    """It says what keeps it; --dry-run and --force go together."""
+    with FileEventQueue(filled, payload_type=dict) as queue:
+        queue._opened().coordinator.leases.begin("billing", 1)  # as a worker did that has gone
+    kept = run_cli("gc", "-d", filled, "--max-events", 20)
+    assert (kept.returncode, kept.stdout.startswith("dropped no events: ")) == (0, True)
+    assert "a group has not finished it (--force)" in kept.stdout
+    said = lines(run_cli("gc", "-d", filled, "--max-events", 20, "--force", "--dry-run"))
+    assert said[0].startswith("would drop events 1 to ")
+    assert lines(run_cli("gc", "-d", filled, "--max-events", 20, "--force"))[0].startswith("dropped events 1 to ")
 
 
 @pytest.mark.parametrize("command", ["tail", "info", "events", "results", "claims", "verify", "repair", "gc"])

@@ -69,9 +69,29 @@ class UserOfTheDocument:
         return {name.removeprefix("cmdstat_") for name in self._server.command("INFO", "commandstats")}
 
 
+def exercise_group(a: Queue, b: Queue, wait_until: Wait) -> None:
+    """Share events, let some wait and die, pause, requeue, and look at all of it."""
+
+    def handle(event: Any) -> None:
+        if event.payload["n"] % 2:
+            raise ValueError("odd")
+
+    for queue in (a, b):
+        queue.subscribe(handle, group="work", max_attempts=2, backoff=0.01, lease_seconds=0.5)
+    b.publish_many([{"n": number} for number in range(10)])
+    wait_until(lambda: a.groups()[0].dead == 5)
+    a.pause_group("work")
+    wait_until(lambda: len(b.dead_letters("work").items) == 5)
+    b.requeue("work", [b.dead_letters("work").items[0].event_id])
+    b.requeue("work")
+    a.resume_group("work")
+    wait_until(lambda: a.groups()[0].dead == 5)
+
+
 def exercise(user: UserOfTheDocument, server: RedisServer, wait_until: Wait) -> None:
     """Do all that asks the server for something."""
     with user.make("a", journal_length=100) as a, user.make("b") as b:
+        exercise_group(a, b, wait_until)
         a.subscribe(Note("noted"))
         b.subscribe(lambda event: None)
         a.publish({"n": 1})
@@ -87,6 +107,7 @@ def exercise(user: UserOfTheDocument, server: RedisServer, wait_until: Wait) -> 
         server.command("FLUSHALL")
         wait_until(lambda: a.publish({"n": 500}) and a.health()["mode"] == "connected")
         wait_until(lambda: b.publish({"n": 501}) and b.health()["mode"] == "connected")
+        wait_until(lambda: a.groups()[0].lag == 0)
         assert not b.create_claim("x")
         tail = b.health()["tail"]
         server.command("XTRIM", "eventy:orders:journal", "MAXLEN", 1)

@@ -75,7 +75,7 @@ def publish_when_possible(queue: Queue, number: int, wait_until: Wait) -> bool:
 
 
 def use(make: Make, wait_until: Wait, **fields: Any) -> None:
-    """Do with two roots all that needs the server: events, claims, a resync."""
+    """Do with two roots all that needs the server: events, claims, a group, a resync."""
     seen: list[int] = []
     roots = [f"{fields.get('redis_prefix', 'eventy')}-{each}" for each in "abc"]
     with make(roots[0], **fields) as a, make(roots[1], **fields) as b:
@@ -87,6 +87,10 @@ def use(make: Make, wait_until: Wait, **fields: Any) -> None:
         assert a.create_claim("x", ttl_seconds=60)
         assert not b.create_claim("x")
         assert b.get_claim("x").worker_id == a.worker_id
+        shared: list[int] = []
+        for queue in (a, b):
+            queue.subscribe(lambda event: shared.append(event.id), group="work", from_index=1)
+        wait_until(lambda: sorted(shared) == list(range(1, 21)) and a.groups()[0].lag == 0)
         with make(roots[2], resync=True, **fields) as c:
             assert numbers(c) == list(range(1, 21))
 

@@ -3,6 +3,7 @@
 -- KEYS[1] next_event_id   the next id to give out
 -- KEYS[2] journal         stream of recent events, contiguous, ends before `next_event_id` unless `unfilled`
 -- KEYS[3] meta            hash: epoch, last_at, roots, awaiting, unfilled, void, last:<root_id>
+-- KEYS[4] key:<key>       only for an event with a key: which event has it, as long as it is taken
 --
 -- ARGV[1] journal length   ARGV[2] channel   ARGV[3] the wake-up message up to its last id
 -- ARGV[4], ARGV[5] how many missing entries may be returned, and of how many bytes, but for the last few
@@ -10,9 +11,11 @@
 -- ARGV[7] epoch   ARGV[8] request token, its first 8 characters the session   ARGV[9] the root's tail
 -- ARGV[10] the time of the root's last event, "0" if it is not known
 -- ARGV[11] token of the same request whose reply was lost, or ""   ARGV[12..] payload fields, one for each event
+-- With KEYS[4] there is one event: ARGV[13] what the fields of an event with its key begin with   ARGV[14] for how many
+-- milliseconds it takes the key   ARGV[15] an event that does not count though it may have the key, or "0"
 --
 -- Returns "<first id> <time> <roots known>", or that and the entries which the root is missing, or "rejoin",
--- "awaiting", "behind".
+-- "awaiting", "behind", "taken <id>": that event has the key.
 
 local meta = redis.call('HMGET', KEYS[3], 'epoch', 'last_at', 'roots', 'awaiting', 'unfilled', 'void')
 local last_at, void = meta[2], meta[6]
@@ -28,10 +31,14 @@ if ARGV[11] ~= '' then
         first = tonumber(string.match(told, '^%d+'))
     end
 end
-local given, tail = #ARGV - 11, tonumber(ARGV[9])
+local given, tail = KEYS[4] and 1 or #ARGV - 11, tonumber(ARGV[9])
 if not told then
     if meta[4] then
         return 'awaiting'
+    end
+    local taken = KEYS[4] and redis.call('GET', KEYS[4])
+    if taken and taken ~= ARGV[15] and string.find(taken, '^[1-9]%d*$') and #taken < 17 then
+        return 'taken ' .. taken
     end
     first = redis.call('INCRBY', KEYS[1], given) - given
 end
@@ -82,17 +89,31 @@ elseif not told then
     return refuse('rejoin')  -- the counter is behind the root: it was lost
 end
 
+if missing and KEYS[4] and not told then  -- the key's entry may be lost, those of the journal are not
+    local now = redis.call('TIME')[1] * 1000000
+    for index = #missing, 1, -1 do
+        local id, text = string.match(missing[index][1], '^%d+'), missing[index][2][4] or ''
+        local window = string.sub(text, 1, #ARGV[13]) == ARGV[13] and string.match(text, '^"window":(%d+)', #ARGV[13] + 1)
+        if window and (tonumber(missing[index][2][2]) or 0) + window > now and id ~= ARGV[15] then
+            return refuse('taken ' .. id)
+        end
+    end
+end
+
 if not told then
     local time = redis.call('TIME')
     local at = time[1] * 1000000 + time[2]
     at = string.format('%.0f', math.max(at, tonumber(last_at or ARGV[10])))
     local id = string.format('%d', first)
     told = id .. ' ' .. at
-    for index = 12, #ARGV do
+    for index = 12, 11 + given do
         if index > 12 then
             id = string.format('%d', first + index - 12)
         end
         redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], id .. '-0', 'a', at, 'f', ARGV[index])
+    end
+    if KEYS[4] then
+        redis.call('SET', KEYS[4], id, 'PX', ARGV[14])
     end
     redis.call('HSET', KEYS[3], 'last_at', at, ARGV[6], ARGV[8] .. ' ' .. told)
     redis.call('PUBLISH', ARGV[2], ARGV[3] .. id .. '}')

@@ -5,30 +5,48 @@
 
 from eventy_sync.storage.log.event_log import SEGMENT_BYTES, EventLog
 from eventy_sync.storage.log.group_commit import Batch
+from eventy_sync.storage.log.keyed import KeyedPublish, KeyEntry, KeyTakenError
 from eventy_sync.storage.log.numbering import Entry, LocalNumbering, LogEnd, Numbering, not_written_yet
 from eventy_sync.storage.log.reader import LogReader
-from eventy_sync.storage.log.record import StoredRecord, all_fields, fields
+from eventy_sync.storage.log.record import (
+    MAX_KEY_CHARACTERS,
+    MAX_WINDOW_MICROSECONDS,
+    Marks,
+    StoredRecord,
+    all_fields,
+    build,
+    fields,
+    parse,
+)
 from eventy_sync.storage.log.repair import Verification, repair, verify
 from eventy_sync.storage.log.retention import Retention, SegmentSummary
 from eventy_sync.storage.log.writer import Durability
 
 __all__ = [
+    "MAX_KEY_CHARACTERS",
+    "MAX_WINDOW_MICROSECONDS",
     "SEGMENT_BYTES",
     "Batch",
     "Durability",
     "Entry",
     "EventLog",
+    "KeyEntry",
+    "KeyTakenError",
+    "KeyedPublish",
     "LocalNumbering",
     "LogEnd",
     "LogReader",
+    "Marks",
     "Numbering",
     "Retention",
     "SegmentSummary",
     "StoredRecord",
     "Verification",
     "all_fields",
+    "build",
     "fields",
     "not_written_yet",
+    "parse",
     "repair",
     "verify",
 ]

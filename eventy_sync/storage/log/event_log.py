@@ -12,10 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from eventy_sync.errors import CorruptRecordError, EventExpiredError, EventNotFoundError, StorageError
+from eventy_sync.errors import (
+    CoordinationError,
+    CorruptRecordError,
+    EventExpiredError,
+    EventNotFoundError,
+    QueueClosedError,
+    StorageError,
+)
 from eventy_sync.storage.files import make_directory, read_errors, storage_errors, sync_directory
 from eventy_sync.storage.log.catalog import Catalog
 from eventy_sync.storage.log.group_commit import Batch, GroupCommit
+from eventy_sync.storage.log.keyed import KeyBook, KeyedPublish, KeyTakenError
 from eventy_sync.storage.log.layout import EVENTS_DIRECTORY, LOCK_FILE, segment_name
 from eventy_sync.storage.log.lock import AppendLock
 from eventy_sync.storage.log.numbering import LocalNumbering, LogEnd, Numbering, now_microseconds
@@ -47,10 +55,13 @@ class EventLog:
         retention: Retention | None = None,
         clock: Callable[[], int] = now_microseconds,
         numbering: Numbering | None = None,
+        book: KeyBook | None = None,
         on_segment: Callable[[], object] = lambda: None,
+        needed_from: Callable[[], int | None] = lambda: None,
     ) -> None:
+        """`needed_from` returns the first event that retention must keep, None for none; asked when some would go."""
         self.directory = root / EVENTS_DIRECTORY
-        self._retention, self._clock = retention, clock
+        self._retention, self._clock, self._needed_from, self._book = retention, clock, needed_from, book
         make_directory(self.directory)
         self._catalog = Catalog(self.directory)
         self._catalog.refresh()
@@ -64,6 +75,7 @@ class EventLog:
             durability=durability,
             segment_bytes=segment_bytes,
             numbering=numbering or LocalNumbering(clock),
+            book=book,
             on_rotate=self._drop_expired_after_rotation_locked,
             on_segment=on_segment,
         )
@@ -84,6 +96,18 @@ class EventLog:
         self._group_commit.append(batch)
         return batch.first_id, batch.at
 
+    def append_keyed(self, key: str, window: int, payload_fields: bytes) -> tuple[int, int] | StoredRecord:
+        """Append a record that has this key, and return its id and time; or the record that has the key already.
+
+        `payload_fields` say key and window, in microseconds, themselves.  Raises what `append` does.
+        """
+        assert self._book is not None, "this log was opened without a book of keys"
+        keyed = KeyedPublish(key, window, payload_fields, book=self._book, get=self.get, clock=self._clock)
+        try:
+            return self._writer.commit_keyed(keyed)
+        except KeyTakenError as taken:
+            return taken.record
+
     def appending(self) -> AbstractContextManager[LogEnd]:
         """Return a context manager that holds the append lock and gives the log's end, to append what others numbered.
 
@@ -92,14 +116,14 @@ class EventLog:
         """
         return self._writer.appending()
 
-    def drop_expired(self, *, dry_run: bool = False) -> list[SegmentSummary]:
-        """Drop the segments that the log's retention lets go, and return them.
+    def drop_expired(self, *, dry_run: bool = False, force: bool = False) -> list[SegmentSummary]:
+        """Drop the segments that the log's retention lets go, and return them; with `force` needed ones, too.
 
         Raises:
-            StorageError: a file could not be removed.
+            StorageError: a file could not be removed, or who needs what could not be learned.
         """
         with self._lock.threads, self._lock:
-            return self._drop_expired_locked(dry_run)
+            return self._drop_expired_locked(dry_run, force)
 
     def drop_all(self) -> None:
         """Drop every event.  Ids go on from where they were.
@@ -121,14 +145,19 @@ class EventLog:
     def _drop_expired_after_rotation_locked(self) -> None:
         try:
             self._drop_expired_locked()
-        except StorageError as exc:
+        except (StorageError, CoordinationError, QueueClosedError) as exc:
             logger.error("retention failed, publishing goes on: %s", exc)
 
-    def _drop_expired_locked(self, dry_run: bool = False) -> list[SegmentSummary]:
+    def _drop_expired_locked(self, dry_run: bool = False, force: bool = False) -> list[SegmentSummary]:
         if self._retention is None:
             return []
         segments = self.summaries()
         going = expired(segments, self._retention, self._clock())
+        if going and not force and (needed_from := self._needed_from()) is not None:
+            kept = [segment.first_id for segment in going if segment.last_id >= needed_from]
+            going = [segment for segment in going if segment.last_id < needed_from]
+            if kept:
+                logger.warning("retention waits for groups to finish: event=%d segments=%d", needed_from, len(kept))
         if not dry_run:
             self._remove(going)
         return going

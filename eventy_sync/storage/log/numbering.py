@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from eventy_sync.errors import StorageError
 from eventy_sync.storage.log.group_commit import Batch
+from eventy_sync.storage.log.keyed import KeyedPublish
 
 CLOCK_STEP_MICROSECONDS = 1_000_000
 """A clock that steps back by more starts a new segment; by less, time stands still meanwhile."""
@@ -76,6 +77,13 @@ class Numbering(Protocol):
             CoordinationError: ids cannot be had now; nothing is written then.
         """
 
+    def number_keyed(self, end: LogEnd, keyed: KeyedPublish) -> tuple[int, int]:
+        """Return the id and time of an event with a key; raises what `number` does.
+
+        Raises:
+            KeyTakenError: an event has the key.
+        """
+
 
 class LocalNumbering:
     """Ids from the log's own tail, times from this machine's clock."""
@@ -91,3 +99,8 @@ class LocalNumbering:
         if end.last_at - CLOCK_STEP_MICROSECONDS <= now < end.last_at:
             now = end.last_at
         return end.tail + 1, now
+
+    def number_keyed(self, end: LogEnd, keyed: KeyedPublish) -> tuple[int, int]:
+        """See `Numbering.number_keyed`."""
+        keyed.check()
+        return self.number(end, ())

@@ -62,27 +62,40 @@ class LogReader:
 
         Reads little more than that, which others may be reading on from.  Raises as `read` does.
         """
-        self._go_to(first_id)
-        wanted_bytes = (last_id - first_id + 2) * self._record_bytes * 5 // 4
-        self._chunk_bytes = min(max(wanted_bytes, SMALLEST_CHUNK_BYTES), CHUNK_BYTES)
         items: list[Item] = []
         with storage_errors("read", self._directory):
+            self._go_to(first_id)
             while self.next_id <= last_id:
+                wanted_bytes = (last_id - self.next_id + 2) * self._record_bytes * 17 // 16
+                self._chunk_bytes = min(max(wanted_bytes, SMALLEST_CHUNK_BYTES), CHUNK_BYTES)
                 read = self.read(last_id + 1 - self.next_id)
                 if not read:
                     break
                 items += read
-        if items and items[-1].last_id > last_id:  # a damage, or the next one's segment
-            items = [each for each in items if _first_id(each) <= last_id]
+        if items and (_first_id(items[0]) < first_id or items[-1].last_id > last_id):  # some were taken back; a damage
+            items = [each for each in items if _first_id(each) <= last_id and each.last_id >= first_id]
         return items
 
     def _go_to(self, event_id: int) -> None:
-        if self.next_id < event_id < self._expected:
+        if self.next_id < event_id <= self._expected:
             self._ready = [each for each in self._ready if each.last_id >= event_id]
         elif event_id != self.next_id:
-            self.close()
+            if not self._skip_to(event_id):
+                self.close()
             self._expected, self._last_read = event_id, 0
         self.next_id = event_id
+
+    def _skip_to(self, event_id: int) -> bool:
+        """Go forward inside the open segment, if the event is about where it is to be expected."""
+        segment = self._segment
+        if segment is None or event_id <= self._expected:
+            return False
+        end = self._position + (event_id - self._expected + 1) * self._record_bytes * 2
+        found = segment.find_id(event_id, self._position, min(end, os.lseek(segment.fd, 0, os.SEEK_END)))
+        if found is None or found.record.id != event_id:
+            return False
+        self._position, self._ready = found.position, []
+        return True
 
     def close(self) -> None:
         """Give the descriptor back.  May be called twice."""

@@ -67,17 +67,18 @@ class Segment:
         """Return how the segment ends."""
         return read_end(self.fd, self.size)
 
-    def find_id(self, event_id: int) -> Found | None:
-        """Return the first record with this id or a greater one."""
-        return self._bisect(lambda record: record.id >= event_id)
+    def find_id(self, event_id: int, low: int = 0, high: int | None = None) -> Found | None:
+        """Return the first record with this id or a greater one, of those whose lines begin in these bytes."""
+        return self._bisect(lambda record: record.id >= event_id, low, high)
 
     def find_time(self, at: int) -> Found | None:
         """Return the first record written at this time, in microseconds, or later."""
         return self._bisect(lambda record: record.at >= at)
 
-    def _bisect(self, reached: Callable[[StoredRecord], bool]) -> Found | None:
-        """Return the first record for which `reached` holds; it must hold for all that follow."""
-        low, high, best = 0, self.size, None
+    def _bisect(self, reached: Callable[[StoredRecord], bool], low: int = 0, high: int | None = None) -> Found | None:
+        """Return the first record for which `reached` holds; it must hold for all that follow.  `low` begins a line."""
+        best = None
+        high = self.size if high is None else high
         while high - low > BLOCK_BYTES:
             middle = (low + high) // 2
             found = next(records(self.fd, next_line(self.fd, middle, high), high), None)

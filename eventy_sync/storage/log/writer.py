@@ -20,10 +20,11 @@ from eventy_sync.storage.files import open_file, storage_errors, sync_directory,
 from eventy_sync.storage.log.catalog import Catalog
 from eventy_sync.storage.log.group_commit import Batch
 from eventy_sync.storage.log.interval_sync import IntervalSync
+from eventy_sync.storage.log.keyed import KeyBook, KeyedPublish, keys_in
 from eventy_sync.storage.log.layout import broken_path, segment_name
 from eventy_sync.storage.log.lock import AppendLock
-from eventy_sync.storage.log.numbering import Entry, Numbering, not_written_yet
-from eventy_sync.storage.log.record import build, build_all, gap_fields
+from eventy_sync.storage.log.numbering import Entry, Numbering, not_written_yet, now_microseconds
+from eventy_sync.storage.log.record import build, build_all, gap_fields, has_key
 from eventy_sync.storage.log.segment import read_end
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class LogWriter:
         durability: Durability,
         segment_bytes: int,
         numbering: Numbering,
+        book: KeyBook | None = None,
         on_rotate: Callable[[], object] = lambda: None,
         on_segment: Callable[[], object] = lambda: None,
     ) -> None:
@@ -50,6 +52,7 @@ class LogWriter:
         self._directory, self._catalog, self._lock = directory, catalog, lock
         self._durability, self._segment_bytes = durability, segment_bytes
         self._numbering, self._on_rotate, self._on_segment = numbering, on_rotate, on_segment
+        self._book = book
         self._interval_sync = IntervalSync(f"eventy-{directory.parent.name}-sync", self._sync_now)
         # guarded by the append lock
         self._fd = -1
@@ -84,6 +87,21 @@ class LogWriter:
                 self._append_numbered_locked(lines, next_id - 1, at)
         self._owe_sync()
 
+    def commit_keyed(self, keyed: KeyedPublish) -> tuple[int, int]:
+        """Write an event that has a key, and return its id and time; raises what `commit` does.
+
+        Raises:
+            KeyTakenError: another event has the key; nothing was written.
+        """
+        with self._lock.threads, self._lock:
+            self._catch_up_locked()
+            event_id, at = self._numbering.number_keyed(self, keyed)
+            if event_id > self.tail:
+                line = build(event_id, at, keyed.payload_fields)
+                self._append_numbered_locked([line], event_id, at, before=lambda: keyed.note(event_id, at))
+        self._owe_sync()
+        return event_id, at
+
     @contextmanager
     def appending(self) -> Iterator[LogWriter]:
         """Hold the append lock, having caught up: `tail` and `last_at` are the log's, `extend_locked` may be called.
@@ -108,6 +126,8 @@ class LogWriter:
         if [entry.id for entry in new] != list(range(self.tail + 1, self.tail + 1 + len(new))):
             raise StorageError(f"events {self.tail + 1} to {new[-1].id} did not all arrive; nothing was appended")
         lines = [build(entry.id, entry.at, entry.payload_fields) for entry in new]
+        if self._book is not None and any(has_key(entry.payload_fields) for entry in new):
+            self._book.note(keys_in(lines), now_microseconds())
         self._append_locked(lines, new[-1].id, min(entry.at for entry in new), new[-1].at)
 
     def lose_locked(self, last_id: int) -> None:
@@ -136,8 +156,11 @@ class LogWriter:
             os.unlink(unused)
         self._catalog.refresh()
 
-    def _append_numbered_locked(self, lines: Sequence[bytes], last_id: int, at: int) -> None:
+    def _append_numbered_locked(
+        self, lines: Sequence[bytes], last_id: int, at: int, before: Callable[[], object] = lambda: None
+    ) -> None:
         try:
+            before()
             self._append_locked(lines, last_id, at, at)
         except StorageError as exc:
             if self._numbering.is_shared:

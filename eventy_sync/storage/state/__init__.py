@@ -4,11 +4,16 @@ Everything in it can be lost without losing an event; the log is the truth.
 """
 
 from eventy_sync.storage.state.claims import ClaimTable, check_claim_id, check_ttl, encode_data
-from eventy_sync.storage.state.filters import from_microseconds
+from eventy_sync.storage.state.filters import check_text, from_microseconds
+from eventy_sync.storage.state.group_changes import GROUP, DeadRow, GroupChange, encode_change
+from eventy_sync.storage.state.group_mirror import Grant, GroupMirror
+from eventy_sync.storage.state.group_place import is_shared
 from eventy_sync.storage.state.group_records import Death, Lease, Retry, Settlement, Taken, Want
+from eventy_sync.storage.state.group_states import GroupState, HeldLease, WaitingEvent, merged
 from eventy_sync.storage.state.groups import GroupTable
-from eventy_sync.storage.state.leases import LeaseTable
+from eventy_sync.storage.state.leases import RAN_OUT, LeaseTable, PlaceChangedError
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED
+from eventy_sync.storage.state.ranges import Range, united
 from eventy_sync.storage.state.result_rows import encode_results, encode_runs, insert_results
 from eventy_sync.storage.state.result_runs import ResultRun, make_runs
 from eventy_sync.storage.state.results import ResultTable
@@ -16,15 +21,25 @@ from eventy_sync.storage.state.store import StateStore
 from eventy_sync.storage.state.subscriptions import StoredSubscription, SubscriptionTable
 
 __all__ = [
+    "GROUP",
+    "RAN_OUT",
     "RESULTS",
     "RUNS",
     "SUBSCRIBED",
     "UNSUBSCRIBED",
     "ClaimTable",
+    "DeadRow",
     "Death",
+    "Grant",
+    "GroupChange",
+    "GroupMirror",
+    "GroupState",
     "GroupTable",
+    "HeldLease",
     "Lease",
     "LeaseTable",
+    "PlaceChangedError",
+    "Range",
     "ResultRun",
     "ResultTable",
     "Retry",
@@ -33,13 +48,19 @@ __all__ = [
     "StoredSubscription",
     "SubscriptionTable",
     "Taken",
+    "WaitingEvent",
     "Want",
     "check_claim_id",
+    "check_text",
     "check_ttl",
+    "encode_change",
     "encode_data",
     "encode_results",
     "encode_runs",
     "from_microseconds",
     "insert_results",
+    "is_shared",
     "make_runs",
+    "merged",
+    "united",
 ]

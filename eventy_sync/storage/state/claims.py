@@ -7,7 +7,6 @@ come from one counter that only grows, whatever is deleted.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,13 +20,19 @@ from eventy_sync.models import Claim, Page
 from eventy_sync.paging import check_limit, check_time, decode_page_id
 from eventy_sync.storage.state.boot_clock import Now, live_parameters, live_term, read_clocks
 from eventy_sync.storage.state.connection import Connection
-from eventy_sync.storage.state.filters import Where, from_microseconds, page_of, to_microseconds, uuid_bytes
+from eventy_sync.storage.state.filters import (
+    Where,
+    check_text,
+    from_microseconds,
+    page_of,
+    to_microseconds,
+    uuid_bytes,
+)
 
 MAX_CLAIM_ID_CHARACTERS = 500
 MAX_CLAIM_DATA_BYTES = 65_536
 MAX_TTL_SECONDS = 10 * 365 * 86_400.0
 
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _COLUMNS = "id, worker_id, token, data, created_at, expires_at"
 _KIND = "claims"
 _LIVE = live_term("claims")
@@ -48,13 +53,7 @@ def check_claim_id(claim_id: str) -> str:
     Raises:
         InvalidArgumentError: it is empty, too long, not a text, or holds control characters.
     """
-    if not isinstance(claim_id, str):
-        raise InvalidArgumentError(f"a claim id is a text, not {type(claim_id).__name__}")
-    if not 1 <= len(claim_id) <= MAX_CLAIM_ID_CHARACTERS:
-        raise InvalidArgumentError(f"a claim id has 1 to {MAX_CLAIM_ID_CHARACTERS} characters, not {len(claim_id)}")
-    if _FORBIDDEN.search(claim_id):
-        raise InvalidArgumentError(f"a claim id holds no control characters or lone surrogates: {claim_id!r:.100}")
-    return claim_id
+    return check_text("claim id", claim_id, MAX_CLAIM_ID_CHARACTERS)
 
 
 def check_ttl(ttl_seconds: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, TypeVar
@@ -14,6 +15,8 @@ from eventy_sync.models import Page
 from eventy_sync.paging import decode_page_id, encode_page_id
 
 R = TypeVar("R")
+
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -34,6 +37,21 @@ def to_microseconds(at: datetime) -> int:
 def from_microseconds(at: int) -> datetime:
     """Return a stored time."""
     return EPOCH + timedelta(microseconds=at)
+
+
+def check_text(what: str, text: str, most: int) -> str:
+    """Return the text if it has 1 to `most` characters, none of them a control character or lone surrogate.
+
+    Raises:
+        InvalidArgumentError: it has not.
+    """
+    if not isinstance(text, str):
+        raise InvalidArgumentError(f"a {what} is a text, not {type(text).__name__}")
+    if not 1 <= len(text) <= most:
+        raise InvalidArgumentError(f"a {what} has 1 to {most} characters, not {len(text)}")
+    if _FORBIDDEN.search(text):
+        raise InvalidArgumentError(f"a {what} holds no control characters or lone surrogates: {text!r:.100}")
+    return text
 
 
 def uuid_bytes(value: UUID, what: str) -> bytes:

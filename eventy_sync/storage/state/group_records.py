@@ -22,12 +22,16 @@ class Lease(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """An event that is to be handled again in so many seconds; `attempts` of it have counted so far."""
+    """An event that is to be handled again in so many seconds; `attempts` of it have counted so far.
+
+    One that is not `begun` was handed out before it was due.
+    """
 
     event_id: int
     token: int
     attempts: int
     delay_seconds: float
+    begun: bool = True
 
 
 class Death(NamedTuple):

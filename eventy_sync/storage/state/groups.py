@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -37,11 +38,11 @@ class GroupTable:
         ]
 
     def is_finished(self, group: str, tail: int) -> bool:
-        """Return whether no event up to `tail` is fresh, leased or waits for another attempt."""
+        """Return whether no event up to `tail` is fresh, leased or waits for another attempt; see `LeaseAuthority`."""
         statement = (
             "SELECT next_id > ? AND NOT EXISTS (SELECT 1 FROM leases WHERE group_name = name AND first_id <= ?) "
             "AND NOT EXISTS (SELECT 1 FROM waiting WHERE group_name = name AND event_id <= ? "
-            "AND (attempts > 0 OR due_at <= ?)) FROM groups WHERE name = ?"
+            "AND (attempts > 0 OR begun_at > 0 OR due_at <= ?)) FROM groups WHERE name = ?"
         )
         rows = self._connection.rows(statement, (tail, tail, tail, self._clocks().wall, group))
         return not rows or bool(rows[0][0])
@@ -58,7 +59,8 @@ class GroupTable:
     def pause(self, group: str, paused: bool) -> None:
         """Give no more leases, or give them again; raises GroupNotFoundError."""
         with self._connection.transaction() as database:
-            changed = database.execute("UPDATE groups SET paused = ? WHERE name = ?", (paused, group)).rowcount
+            statement = "UPDATE groups SET paused = ?, token = token + 1 WHERE name = ?"
+            changed = database.execute(statement, (paused, group)).rowcount
         if not changed:
             raise _unknown(group)
 
@@ -84,6 +86,7 @@ class GroupTable:
         self.check_known(group)
         now = self._clocks().wall
         with self._connection.transaction() as database:
+            token = _next_token(database, group)
             if event_ids is None:
                 rows = database.execute("SELECT event_id FROM dead_letters WHERE group_name = ?", (group,))
                 event_ids = [row[0] for row in rows]
@@ -93,10 +96,17 @@ class GroupTable:
                     "DELETE FROM dead_letters WHERE group_name = ? AND event_id = ?", (group, event_id)
                 ).rowcount
                 if found:
-                    statement = "INSERT OR REPLACE INTO waiting VALUES (?, ?, 0, ?, ?)"
-                    database.execute(statement, (group, event_id, now, now))
+                    statement = "INSERT OR REPLACE INTO waiting VALUES (?, ?, 0, ?, ?, ?)"
+                    database.execute(statement, (group, event_id, now, now, token))
                 requeued += found
         return requeued
+
+
+def _next_token(database: sqlite3.Connection, group: str) -> int:
+    """Count a token: what is done under it is later than all before, also where other roots know of those."""
+    database.execute("UPDATE groups SET token = token + 1 WHERE name = ?", (group,))
+    token: int = database.execute("SELECT token FROM groups WHERE name = ?", (group,)).fetchone()[0]
+    return token
 
 
 def _unknown(group: str) -> GroupNotFoundError:

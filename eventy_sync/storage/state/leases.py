@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,8 @@ from eventy_sync.models import EventResult
 from eventy_sync.storage.state.boot_clock import Now, live_parameters, live_term, read_clocks
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import from_microseconds
+from eventy_sync.storage.state.group_changes import replace_lease
+from eventy_sync.storage.state.group_place import place_of
 from eventy_sync.storage.state.group_records import Lease, Settlement, Taken, Want
 from eventy_sync.storage.state.outbox import Outbox
 from eventy_sync.storage.state.ranges import Range, without
@@ -27,9 +30,13 @@ RAN_OUT = "the worker died or let its lease run out before it could say what cam
 
 _LIVE = live_term("leases")
 _LEASE = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_WAIT = "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?)"
-_DIE = "INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?)"
+_WAIT = "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?)"
+_DIE = "INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _Row = tuple[int, int, int, int, int]  # first_id, last_id, attempt, token, begun_at
+
+
+class PlaceChangedError(Exception):
+    """The tables are not used as they were; see `group_place.py`.  Stays inside this package and its callers."""
 
 
 class LeaseTable:
@@ -48,11 +55,19 @@ class LeaseTable:
                 row = (group, from_index, from_index, 0, 0, self._clocks().wall)
                 database.execute("INSERT OR IGNORE INTO groups VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def exchange(self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None) -> Taken:
-        """Take what came of leases, and give others; see `LeaseAuthority.exchange`."""
+    def exchange(
+        self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None, place: bytes | None = None
+    ) -> Taken:
+        """Take what came of leases, and give others; see `LeaseAuthority.exchange`.
+
+        Raises:
+            PlaceChangedError: a `place` is given, and the tables are used otherwise by now; nothing was done.
+        """
         if not settlement and (want is None or not self._has_work(group, want.tail)):
             return Taken([], self._wait_seconds(group))
         with self._connection.transaction() as database:
+            if place is not None and place_of(database) != place:
+                raise PlaceChangedError("the groups are shared with a server again")
             turn = _Turn(database, self._outbox, group, worker_id, self._clocks())
             if settlement:
                 turn.settle(settlement)
@@ -73,15 +88,15 @@ class LeaseTable:
         return bool(rows and rows[0][0])
 
     def _wait_seconds(self, group: str) -> float | None:
-        """Return the seconds until an event is due or a lease runs out; None if none is to be waited for."""
+        """Return the seconds until an event is due or a lease runs out; None if there are none, or the group pauses."""
         now = self._clocks()
         statement = (
             "SELECT MIN(seconds) FROM (SELECT (MIN(due_at) - ?) / 1e6 AS seconds FROM waiting WHERE group_name = ? "
             "UNION ALL SELECT MIN(CASE WHEN boot_id = ? THEN expires_boot - ? ELSE (expires_at - ?) / 1e6 END) "
-            "FROM leases WHERE group_name = ?)"
+            "FROM leases WHERE group_name = ?) WHERE NOT (SELECT paused FROM groups WHERE name = ?)"
         )
-        found = self._connection.rows(statement, (now.wall, group, now.boot_id, now.boot_seconds, now.wall, group))
-        seconds = found[0][0]
+        parameters = (now.wall, group, now.boot_id, now.boot_seconds, now.wall, group, group)
+        seconds = self._connection.rows(statement, parameters)[0][0]
         return None if seconds is None else max(0.0, seconds)
 
     def renew(self, group: str, worker_id: UUID, tokens: Sequence[int], lease_seconds: float) -> set[int]:
@@ -111,20 +126,22 @@ class _Turn:
     # -- settling --------------------------------------------------------------------------------------------
 
     def settle(self, settlement: Settlement) -> None:
-        """Take what came of leases of this worker."""
+        """Take what came of leases of this worker; what it holds no more, or has settled before, is passed over."""
         held = self._held(settlement.tokens())
+        retries = [each for each in settlement.retries if _holds(held, each.token, each.event_id, each.event_id)]
+        deaths = [each for each in settlement.deaths if _holds(held, each.token, each.event_id, each.event_id)]
+        returned = [each for each in settlement.returned if _holds(held, each.token, each.first_id, each.last_id)]
         for token, rows in held.items():
-            begun_at = rows[0][4]
             self._shrink(rows, settlement.ranges(token))
-            self._wait(
-                (each.event_id, each.attempts, self._now.wall + int(each.delay_seconds * 1e6), begun_at)
-                for each in settlement.retries
-                if each.token == token
-            )
-            for death in settlement.deaths:
-                if death.token == token:
-                    self._die(death.event_id, death.attempts, death.details, self._worker_id, begun_at)
-        self._give_back([each for each in settlement.returned if each.token in held])
+        for each in retries:
+            begun_at = _begun_at(held, each.token) if each.begun else 0
+            due_at = self._now.wall + int(each.delay_seconds * 1e6)
+            self._wait([(each.event_id, each.attempts, due_at, begun_at, each.token)])
+        for death in deaths:
+            begun_at = _begun_at(held, death.token)
+            self._die(death.event_id, death.attempts, death.details, self._worker_id, begun_at, death.token)
+        for lease in sorted(returned, reverse=True):
+            self._give_back(lease, _begun_at(held, lease.token))
         results = [each if each.token in held else replace(each, stale=True) for each in settlement.results]
         runs = [each if each.token in held else msgspec.structs.replace(each, stale=True) for each in settlement.runs]
         insert_results(self._database, self._outbox, results, runs)
@@ -145,39 +162,23 @@ class _Turn:
         for first_id, last_id, *_ in rows:
             if (first_id, last_id) not in left:
                 kept = [each for each in left if first_id <= each[0] <= last_id]
-                self._replace_lease(first_id, kept)
+                replace_lease(self._database, self._group, first_id, kept)
 
-    def _replace_lease(self, first_id: int, kept: Sequence[Range]) -> None:
-        key = (self._group, first_id)
-        for first, last in kept:
-            if first != first_id:
-                self._database.execute(
-                    "INSERT INTO leases SELECT group_name, ?, ?, attempt, token, worker_id, begun_at, expires_at, "
-                    "boot_id, created_boot, expires_boot FROM leases WHERE group_name = ? AND first_id = ?",
-                    (first, last, *key),
-                )
-        if kept and kept[0][0] == first_id:
-            statement = "UPDATE leases SET last_id = ? WHERE group_name = ? AND first_id = ?"
-            self._database.execute(statement, (kept[0][1], *key))
-        else:
-            self._database.execute("DELETE FROM leases WHERE group_name = ? AND first_id = ?", key)
-
-    def _give_back(self, returned: Sequence[Lease]) -> None:
+    def _give_back(self, lease: Lease, begun_at: int) -> None:
         """Let others have what was not begun; the newest fresh events are fresh again."""
-        for lease in sorted(returned, reverse=True):
-            is_newest = self._database.execute(
-                "UPDATE groups SET next_id = ? WHERE name = ? AND next_id = ? AND ? = 1",
-                (lease.first_id, self._group, lease.last_id + 1, lease.attempt),
-            ).rowcount
-            if not is_newest:
-                ids = range(lease.first_id, lease.last_id + 1)
-                self._wait((event_id, lease.attempt - 1, self._now.wall, self._now.wall) for event_id in ids)
+        is_newest = self._database.execute(
+            "UPDATE groups SET next_id = ? WHERE name = ? AND next_id = ? AND ? = 1",
+            (lease.first_id, self._group, lease.last_id + 1, lease.attempt),
+        ).rowcount
+        if not is_newest:
+            ids = range(lease.first_id, lease.last_id + 1)
+            self._wait((event_id, lease.attempt - 1, self._now.wall, begun_at, lease.token) for event_id in ids)
 
-    def _wait(self, rows: Iterable[tuple[int, int, int, int]]) -> None:
+    def _wait(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
         self._database.executemany(_WAIT, ((self._group, *row) for row in rows))
 
-    def _die(self, event_id: int, attempts: int, details: str, worker_id: UUID, begun_at: int) -> None:
-        row = (self._group, event_id, attempts, details, worker_id.bytes, begun_at, self._now.wall)
+    def _die(self, event_id: int, attempts: int, details: str, worker_id: UUID, begun_at: int, token: int) -> None:
+        row = (self._group, event_id, attempts, details, worker_id.bytes, begun_at, self._now.wall, token)
         self._database.execute(_DIE, row)
 
     # -- taking ----------------------------------------------------------------------------------------------
@@ -193,9 +194,10 @@ class _Turn:
         for first_id, last_id, attempt, begun_at in self._due(want):
             token += 1
             leases.append(Lease(first_id, last_id, attempt, token))
-            begun.append(begun_at)
+            begun.append(begun_at if attempt > 1 else self._now.wall)
         room = want.limit - sum(each.last_id - each.first_id + 1 for each in leases)
-        if room > 0 and next_id <= want.tail:
+        is_retry = bool(leases) and leases[0].attempt > 1
+        if room > 0 and not is_retry and next_id <= want.tail:
             token += 1
             last_id = min(want.tail, next_id + room - 1)
             leases.append(Lease(next_id, last_id, 1, token))
@@ -217,16 +219,16 @@ class _Turn:
         for first_id, last_id, attempt, token, worker, begun_at in rows:
             self._database.execute("DELETE FROM leases WHERE group_name = ? AND first_id = ?", (self._group, first_id))
             ids = range(first_id, last_id + 1)
-            if attempt >= max_attempts:
+            if attempt >= max_attempts and first_id == last_id:  # one of several may not have been begun
                 self._died_with(UUID(bytes=worker), ids, attempt, token, begun_at)
             else:
-                self._wait((event_id, attempt, self._now.wall, begun_at) for event_id in ids)
+                self._wait((event_id, attempt, self._now.wall, begun_at, token) for event_id in ids)
 
     def _died_with(self, worker_id: UUID, ids: Iterable[int], attempt: int, token: int, begun_at: int) -> None:
         results = []
         now = from_microseconds(self._now.wall)
         for event_id in ids:
-            self._die(event_id, attempt, RAN_OUT, worker_id, begun_at)
+            self._die(event_id, attempt, RAN_OUT, worker_id, begun_at, token)
             result = EventResult(
                 new_id(now), event_id, worker_id, False, RAN_OUT, now, group=self._group, attempt=attempt, token=token
             )
@@ -234,17 +236,22 @@ class _Turn:
         insert_results(self._database, self._outbox, results, [])
 
     def _due(self, want: Want) -> list[tuple[int, int, int, int]]:
-        """Take what is due from those that wait: first and last id, attempt, begun_at; never begun ones together."""
+        """Take what is due from those that wait: first and last id, attempt, begun_at.
+
+        Never begun ones together; one that was tried before comes alone, for it may be what kills the worker.
+        """
         statement = (
             "SELECT event_id, attempts, begun_at FROM waiting WHERE group_name = ? AND due_at <= ? AND event_id <= ? "
-            "ORDER BY event_id LIMIT ?"
+            "ORDER BY due_at, event_id LIMIT ?"
         )
         rows = self._database.execute(statement, (self._group, self._now.wall, want.tail, want.limit)).fetchall()
+        untried = list(takewhile(lambda row: row[1] == 0, rows))
+        rows = untried or rows[:1]
         forget = "DELETE FROM waiting WHERE group_name = ? AND event_id = ?"
         self._database.executemany(forget, ((self._group, row[0]) for row in rows))
         found: list[tuple[int, int, int, int]] = []
         for event_id, attempts, begun_at in rows:
-            if found and attempts == 0 and found[-1][1] + 1 == event_id and found[-1][2] == 1:
+            if found and found[-1][1] + 1 == event_id:
                 found[-1] = (found[-1][0], event_id, 1, found[-1][3])
             else:
                 found.append((event_id, event_id, attempts + 1, begun_at))
@@ -260,3 +267,11 @@ class _Turn:
                 for each, at in zip(leases, begun, strict=True)
             ),
         )
+
+
+def _holds(held: dict[int, list[_Row]], token: int, first_id: int, last_id: int) -> bool:
+    return any(row[0] <= first_id and last_id <= row[1] for row in held.get(token, ()))
+
+
+def _begun_at(held: dict[int, list[_Row]], token: int) -> int:
+    return held[token][0][4]

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from eventy_sync.storage.state.connection import Connection
 
 RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED = "results", "runs", "subscribed", "unsubscribed"
+STALE = "stale_"
+STALE_RESULTS, STALE_RUNS = STALE + RESULTS, STALE + RUNS
+"""Results under a token that was overtaken: only who has told of them could know that, and marks the whole change."""
 
 
 class Change(NamedTuple):

@@ -67,17 +67,18 @@ def encode_runs(runs: Sequence[ResultRun]) -> bytes:
     return msgspec.json.encode(runs)
 
 
-def apply_results(database: sqlite3.Connection, body: bytes) -> None:
-    """Keep what another root says of its results.
+def apply_results(database: sqlite3.Connection, body: bytes, *, stale: bool = False) -> None:
+    """Keep what another root says of its results, all of them as stale ones if they are.
 
     Raises:
         MsgspecError: it says nothing that could be one.
     """
-    _keep(database, _decode_rows(body), ())
+    rows = _decode_rows(body)
+    _keep(database, [(*row[:-1], 1) for row in rows] if stale else rows, ())
 
 
-def apply_runs(database: sqlite3.Connection, body: bytes) -> None:
-    """Keep what another root says of its runs of results.
+def apply_runs(database: sqlite3.Connection, body: bytes, *, stale: bool = False) -> None:
+    """Keep what another root says of its runs of results, all of them as stale ones if they are.
 
     Raises:
         MsgspecError, ValueError: it says nothing that could be one.
@@ -85,7 +86,7 @@ def apply_runs(database: sqlite3.Connection, body: bytes) -> None:
     runs = _decode_runs(body)
     for run in runs:
         run.check()
-    _keep(database, (), runs)
+    _keep(database, (), [msgspec.structs.replace(run, stale=True) for run in runs] if stale else runs)
 
 
 def _keep(database: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], runs: Sequence[ResultRun]) -> None:

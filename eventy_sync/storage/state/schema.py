@@ -5,7 +5,9 @@ Ids of results and subscriptions are time-ordered, so rows are appended; times a
 fencing token, and a number that grows with every change to the subscriptions.  `remembered` holds what a
 root that is coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row
 each, see `result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished`
-only where several roots have to agree.
+only where several roots have to agree, and `token` tells which of two roots knows later things of an event.  `begun_at`
+of an event that waits without ever having been handed out is 0.
+`event_keys` says which event has a key, for as long as no other may have it.
 """
 
 _FIRST = (
@@ -62,12 +64,13 @@ _GROUPS = (
     ) WITHOUT ROWID""",
     """CREATE TABLE waiting (
         group_name TEXT NOT NULL, event_id INTEGER NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL,
-        begun_at INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
+        begun_at INTEGER NOT NULL, token INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
     ) WITHOUT ROWID""",
     "CREATE INDEX waiting_by_time ON waiting (group_name, due_at)",
     """CREATE TABLE dead_letters (
         group_name TEXT NOT NULL, event_id INTEGER NOT NULL, attempts INTEGER NOT NULL, details TEXT NOT NULL,
-        worker_id BLOB NOT NULL, begun_at INTEGER NOT NULL, died_at INTEGER NOT NULL, PRIMARY KEY (group_name, event_id)
+        worker_id BLOB NOT NULL, begun_at INTEGER NOT NULL, died_at INTEGER NOT NULL, token INTEGER NOT NULL,
+        PRIMARY KEY (group_name, event_id)
     ) WITHOUT ROWID""",
     """CREATE TABLE finished (
         group_name TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
@@ -75,7 +78,14 @@ _GROUPS = (
     ) WITHOUT ROWID""",
 )
 
-STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS)
+_KEYS = (
+    """CREATE TABLE event_keys (
+        key TEXT PRIMARY KEY, event_id INTEGER NOT NULL, expires_at INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX event_keys_by_time ON event_keys (expires_at)",
+)
+
+STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS, _KEYS)
 """What each version adds to the one before."""
 
 VERSION = len(STEPS)

@@ -25,7 +25,7 @@ FIXED = (
 
 def names(keys: Keys) -> list[str]:
     """Return the names of all keys of a queue."""
-    return [*(getattr(keys, each) for each in FIXED), keys.claim("x"), keys.resync("abc")]
+    return [*(getattr(keys, each) for each in FIXED), keys.claim("x"), keys.event_key("y"), keys.resync("abc")]
 
 
 def test_names_are_as_documented() -> None:
@@ -44,6 +44,7 @@ def test_names_are_as_documented() -> None:
         "eventy:orders:resync_lock",
         "eventy:orders:events",
         "eventy:orders:claim:x",
+        "eventy:orders:key:y",
         "eventy:orders:resync:abc",
     ]
 
@@ -67,9 +68,11 @@ def test_a_queues_name_is_encoded(queue_name: str, part: str) -> None:
 def test_no_two_names_of_a_queue_are_the_same() -> None:
     """Nor is a claim, whatever its id, one of the other keys."""
     keys = Keys("p", "q")
-    assert len(set(names(keys))) == len(FIXED) + 2
+    assert len(set(names(keys))) == len(FIXED) + 3
     assert keys.claim("s") not in names(keys)
     assert keys.claim("") not in names(keys)
+    assert keys.event_key("s") not in names(keys)
+    assert keys.event_key("a:b") == "p:q:key:a:b"
 
 
 @pytest.mark.parametrize(("database", "channel"), [(0, "p:q:events"), (3, "p:q:events:3"), (15, "p:q:events:15")])

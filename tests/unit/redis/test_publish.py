@@ -11,7 +11,7 @@ import pytest
 from eventy_sync.redis.journal import MAX_MISSING, MAX_MISSING_BYTES, Journal, Published, Refused
 from eventy_sync.redis.messages import AddEvent
 from eventy_sync.redis.sessions import Sessions
-from eventy_sync.storage.log import Entry
+from eventy_sync.storage.log import Entry, KeyedPublish, Marks, fields
 from tests.unit.redis.conftest import Fake
 
 ROOT, OTHER_ROOT, WORKER = (UUID(int=number) for number in range(1, 4))
@@ -309,3 +309,107 @@ def test_sessions_that_are_void_do_not_fill_the_memory(server: Server) -> None:
     void = server.fake.meta()[b"void"]
     assert len(void) <= 2000
     assert void.endswith(b" deadbeef")
+
+
+# -- keys -------------------------------------------------------------------------------------------------------------
+
+
+def keyed(key: str = "a", window: int = 60_000_000, void_id: int = 0) -> KeyedPublish:
+    """One event to be published under a key, by a root whose log knows of none."""
+    never: Any = None  # the script is asked, not the log
+    made = KeyedPublish(key, window, marked(key, window), book=never, get=never, clock=never)
+    made.void_id = void_id
+    return made
+
+
+def marked(key: str = "a", window: int = 60_000_000) -> bytes:
+    return fields(b"1", "json", Marks(key, window))
+
+
+def publish_keyed(server: Server, tail: int, request: KeyedPublish, **given: Any) -> Published | Refused:
+    journal, lost = given.get("journal", server.journal), given.get("lost", b"")
+    token = given.get("token") or journal.token()
+    tail_at = given.get("tail_at", 0)
+    reply: Published | Refused = journal.publish(
+        EPOCH.encode(), token, lost, tail, tail_at, [request.payload_fields], keyed=request
+    )
+    return reply
+
+
+def test_a_key_is_taken_by_the_event_that_gets_an_id_with_it(server: Server) -> None:
+    """For its window, in milliseconds rounded up; a repeat of another root is refused and takes no id."""
+    reply = publish_keyed(server, 5, keyed(window=60_000_001))
+    assert isinstance(reply, Published)
+    assert reply.first_id == 6
+    name = server.fake.keys.event_key("a")
+    assert server.fake.client.get(name) == b"6"
+    assert 59_000 < server.fake.client.pttl(name) <= 60_001
+    assert server.entries()[-1] == (6, marked(window=60_000_001))
+    before = server.fake.everything()
+    assert publish_keyed(server, 2, keyed(), journal=server.other) == Refused("taken", "6")
+    assert publish_keyed(server, 6, keyed(), journal=server.journal) == Refused("taken", "6")
+    assert server.fake.everything() == before
+    assert isinstance(publish_keyed(server, 6, keyed("b")), Published)
+
+
+def test_an_event_that_does_not_count_gives_its_key_away(server: Server) -> None:
+    """Whoever asks has looked: it is gone, or another one."""
+    server.fake.client.set(server.fake.keys.event_key("a"), "3")
+    assert publish_keyed(server, 5, keyed()) == Refused("taken", "3")
+    assert isinstance(publish_keyed(server, 5, keyed(void_id=3)), Published)
+    assert server.fake.client.get(server.fake.keys.event_key("a")) == b"6"
+
+
+@pytest.mark.parametrize("held", ["", "0", "-1", "07", "6 7", "x", "1e5", "9" * 17])
+def test_what_is_no_event_holds_no_key(server: Server, held: str) -> None:
+    """It is overwritten."""
+    server.fake.client.set(server.fake.keys.event_key("a"), held)
+    assert isinstance(publish_keyed(server, 5, keyed()), Published)
+    assert server.fake.client.get(server.fake.keys.event_key("a")) == b"6"
+
+
+def test_a_key_is_found_among_the_events_that_the_root_is_missing(server: Server) -> None:
+    """The newest one; not those whose window is over, that have another key or do not count; no id is given out."""
+    now = int(time.time() * 1_000_000)
+    server.fake.begin_epoch(EPOCH, last_at=now)
+    far = 20 * 365 * 86_400_000_000  # the server's clock of these tests may be another
+    for number, (at, text) in enumerate(
+        [
+            (now + far, marked()),
+            (1, marked()),
+            (now + far, marked("ab")),
+            (now + far, b'"payload":' + marked()),
+            (now + far, b'"key":"a","payload":1'),
+            (now + far, b""),
+        ],
+        6,
+    ):
+        server.fake.client.xadd(server.fake.keys.journal, {"a": at, "f": text}, id=f"{number}-0")
+    server.fake.client.set(server.fake.keys.next_event_id, 12)
+    before = server.fake.everything()
+    assert publish_keyed(server, 5, keyed(), tail_at=AT + 5) == Refused("taken", "6")
+    assert server.fake.everything() == before
+    reply = publish_keyed(server, 5, keyed(void_id=6))
+    assert isinstance(reply, Published)
+    assert (reply.first_id, len(reply.missing)) == (12, 6)
+
+
+def test_a_keyed_request_that_was_served_brings_its_id_again(server: Server) -> None:
+    """Its own event does not stand in its way; nor does it when the request is asked for by a root that is behind."""
+    token = server.journal.token()
+    first = publish_keyed(server, 5, keyed(), token=token)
+    assert isinstance(first, Published)
+    again = publish_keyed(server, 4, keyed(), lost=token)
+    assert isinstance(again, Published)
+    assert (again.first_id, again.at) == (first.first_id, first.at)
+    assert [entry.id for entry in again.missing] == [5]
+    assert server.next_id() == 7
+
+
+def test_a_keyed_request_that_was_never_served_is_not_served_late(server: Server) -> None:
+    """Another root has taken the key meanwhile."""
+    token = server.journal.token()
+    other = publish_keyed(server, 5, keyed(), journal=server.other)
+    assert isinstance(other, Published)
+    assert publish_keyed(server, 5, keyed(), lost=token) == Refused("taken", "6")
+    assert publish_keyed(server, 6, keyed("b"), token=token) == Refused("rejoin")

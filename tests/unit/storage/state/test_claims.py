@@ -12,32 +12,12 @@ import pytest
 
 from eventy_sync import ClaimNotFoundError, InvalidArgumentError
 from eventy_sync.storage.state import ClaimTable
-from eventy_sync.storage.state.boot_clock import Now, read_clocks
+from eventy_sync.storage.state.boot_clock import read_clocks
 from eventy_sync.storage.state.connection import Connection
+from tests.unit.storage.state.clocks_by_hand import Clocks
 
 ANN, BOB = UUID(int=1), UUID(int=2)
 HOUR = 3_600_000_000
-
-
-class Clocks:
-    """Both clocks, set by hand."""
-
-    def __init__(self) -> None:
-        self.now = Now(1_700_000_000_000_000, "boot-1", 1000.0)
-
-    def __call__(self) -> Now:
-        return self.now
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.now = replace(
-            self.now, wall=self.now.wall + int(seconds * 1e6), boot_seconds=self.now.boot_seconds + seconds
-        )
-
-    def set_wall(self, by: int) -> None:
-        self.now = replace(self.now, wall=self.now.wall + by)
-
-    def reboot(self) -> None:
-        self.now = Now(self.now.wall, "boot-2", 5.0)
 
 
 @pytest.fixture
