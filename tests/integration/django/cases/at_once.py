@@ -100,6 +100,13 @@ class AtOnceTests(SimpleTestCase):
         with pytest.raises(RetryEvent):
             get_queue("tests").publish({"runs": 4})
 
+    def test_a_key_is_delivered_once_and_a_delay_not_waited_for(self) -> None:
+        """The second publish returns the event that is there."""
+        subscriber(alias="tests")(self.see)
+        for n in (1, 2):
+            assert get_queue("tests").publish({"n": n}, key="order", delay_seconds=3600).id == 1
+        assert self.seen == [{"n": 1}]
+
     def test_a_subscriber_object_is_run(self) -> None:
         """It gets the queue, too."""
 

@@ -68,7 +68,10 @@ class TransactionTests(TransactionTestCase):
         assert get_queue().stats()["tail"] == 0
 
     def test_options_are_those_of_publish(self) -> None:
-        """What publish does not know, it refuses."""
+        """A key and a delay are passed on; what publish does not know, it refuses."""
+        for _ in range(2):
+            publish_on_commit(Order(1, 2.5), key="order-1", delay_seconds=3600)
+        assert get_queue().stats()["tail"] == 1
         with pytest.raises(TypeError):
             publish_on_commit(Order(1, 2.5), no_such_option=True)
 
