@@ -58,6 +58,14 @@ def test_wrong_settings_stop_a_command_with_one_clear_error(project: Any) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_without_django_the_import_says_what_to_install(project: Any) -> None:
+    """And the library itself does not need it."""
+    blocked = "import sys; sys.modules['django'] = None; import eventy_sync; import eventy_sync.contrib.django"
+    done = project.start("-c", blocked)
+    assert done.process.wait(30) == 1
+    assert 'ImportError: eventy_sync.contrib.django needs Django: pip install "eventy-sync[django]"' in done.errors
+
+
 def test_a_look_makes_no_queue(project: Any) -> None:
     """A queue that nobody has published to is said to be none."""
     for command in ("eventy_info", "eventy_tail"):
