@@ -21,6 +21,8 @@ from eventy_sync.cli.options import (
 )
 from eventy_sync.cli.queue_choice import QueueChoice, queue_options, say_the_mode_once
 from eventy_sync.delivery.failures import printable
+from eventy_sync.event_queue import EventQueue
+from eventy_sync.file import AbstractFileEventQueue
 from eventy_sync.models import Claim, EventResult, QueueEvent
 
 LAST_EVENTS = 10
@@ -38,14 +40,19 @@ _TIMES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
 def tail(choice: QueueChoice, serializer: str, follow: bool, from_id: int | None, as_json: bool) -> None:
     """Print the last events, or all from one on."""
     with choice.existing_queue(serializer) as queue:
-        stats = queue.stats()
-        start = from_id or max(stats["oldest"], stats["tail"] - LAST_EVENTS + 1)
-        try:
-            for event in queue.iter_events(start, follow=follow):
-                _echo_event(event, as_json)
-        except KeyboardInterrupt:
-            if not follow:
-                raise
+        print_tail(queue, follow, from_id, as_json)
+
+
+def print_tail(queue: EventQueue[Any], follow: bool, from_id: int | None, as_json: bool) -> None:
+    """Print the last events of an open queue, or all from one on."""
+    stats = queue.stats()
+    start = from_id or max(stats["oldest"], stats["tail"] - LAST_EVENTS + 1)
+    try:
+        for event in queue.iter_events(start, follow=follow):
+            _echo_event(event, as_json)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
 
 
 @click.command(epilog="Example: eventy-sync info --root-dir orders --json")
@@ -55,8 +62,13 @@ def info(choice: QueueChoice, as_json: bool) -> None:
     """Print what is in a queue; where Redis coordinates it, how it stands with other roots, too."""
     say_the_mode_once()
     with choice.existing_queue() as queue:
-        found = {"name": queue.name, "root_dir": str(choice.root_dir), **queue.stats(), **queue.health()}
-        roots = known_roots(queue)
+        print_info(queue, as_json)
+
+
+def print_info(queue: AbstractFileEventQueue[Any], as_json: bool) -> None:
+    """Print what is in an open queue that is open here only to be looked at."""
+    found = {"name": queue.name, "root_dir": str(queue.root_dir), **queue.stats(), **queue.health()}
+    roots = known_roots(queue)
     found.pop("worker_id")
     if found.get("workers"):
         found["workers"] -= 1  # this command is no more by now

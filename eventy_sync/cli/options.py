@@ -34,7 +34,7 @@ def paging_options(function: F) -> F:
 
 def echo_json(value: Any) -> None:
     """Print one value as a line of JSON, UUIDs and times as text."""
-    click.echo(msgspec.json.encode(value, enc_hook=str))
+    click.echo(msgspec.json.encode(value, enc_hook=str).decode())
 
 
 def echo_pairs(pairs: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from typing import Any
@@ -23,6 +23,8 @@ from eventy_sync.file import AbstractFileEventQueue
 from eventy_sync.file.running import MOST_THREADS, StopRequests, serve_until_signalled
 
 logger = logging.getLogger(__name__)
+
+AnyQueue = AbstractFileEventQueue[Any]
 
 MOST_PROCESSES = 1000
 FAILED = 1
@@ -88,22 +90,25 @@ def worker(
     logging.getLogger("eventy_sync").setLevel(logging.INFO)
     is_verbose = bool(ctx.find_root().params.get("verbose"))
     if lifeline is not None:
-        with lines_above_bar() if under_bar else nullcontext():
-            work_supervised(target, threads, burst, lifeline)
+        log_process_ids()
+        work_supervised(target, lambda: load_queue(target), threads, burst, lifeline, under_bar)
     elif processes == 1:
-        work_here(target, threads, burst, bar_is_possible(is_verbose))
+        work_here(target, lambda: load_queue(target), threads, burst, bar_is_possible(is_verbose))
     else:
-        options = [*(["--threads", str(threads)] if threads else []), *(["--burst"] * burst)]
-        supervise(target, processes, options, is_verbose, burst)
+        log_process_ids()
+        command = [sys.executable, "-m", "eventy_sync", *(["--verbose"] * is_verbose), "worker", target]
+        command += [*(["--threads", str(threads)] if threads else []), *(["--burst"] * burst)]
+        if not supervise(target, command, processes, burst, bar_is_possible(is_verbose)):
+            ctx.exit(FAILED)
 
 
 # -- one process ---------------------------------------------------------------------------------------------------
 
 
-def work_here(target: str, threads: int | None, burst: bool, has_bar: bool) -> None:
-    """Run the handlers in this process."""
+def work_here(target: str, load: Callable[[], AnyQueue], threads: int | None, burst: bool, has_bar: bool) -> None:
+    """Run the handlers in this process.  `target` is what the queue is called in what is printed."""
     with lines_above_bar() if has_bar else nullcontext():
-        queue = load_queue(target)
+        queue = load()
         end = "ends when nothing is left to do" if burst else "Ctrl-C stops it"
         click.echo(f"worker {queue.get_worker_id()} runs {target}; {end}", err=True)
         with _bar_of(queue) if has_bar else nullcontext(threading.Event()) as is_open:
@@ -112,7 +117,7 @@ def work_here(target: str, threads: int | None, burst: bool, has_bar: bool) -> N
 
 
 @contextmanager
-def _bar_of(queue: AbstractFileEventQueue[Any]) -> Iterator[threading.Event]:
+def _bar_of(queue: AnyQueue) -> Iterator[threading.Event]:
     """Show a bar until the block ends; it reads the queue from when the event that is yielded is set."""
     bar, tally = Bar(), Tally(datetime.now(timezone.utc))
     is_open, is_over = threading.Event(), threading.Event()
@@ -140,11 +145,11 @@ def _bar_of(queue: AbstractFileEventQueue[Any]) -> Iterator[threading.Event]:
 # -- several -------------------------------------------------------------------------------------------------------
 
 
-def supervise(target: str, processes: int, options: list[str], is_verbose: bool, burst: bool) -> None:
-    """Have so many processes run the handlers."""
-    _log_process_ids()
-    has_bar = bar_is_possible(is_verbose)
-    command = [sys.executable, "-m", "eventy_sync", *(["--verbose"] * is_verbose), "worker", target, *options]
+def supervise(target: str, command: Sequence[str], processes: int, burst: bool, has_bar: bool) -> bool:
+    """Have so many processes run a command that calls `work_supervised`; say whether each ended as it should.
+
+    The command gets the options --lifeline with a number, and --under-bar if there is a bar.
+    """
     end = "they end when nothing is left to do" if burst else "Ctrl-C stops them"
     with lines_above_bar() if has_bar else nullcontext():
         click.echo(f"{processes} worker processes run {target}; {end}", err=True)
@@ -153,25 +158,27 @@ def supervise(target: str, processes: int, options: list[str], is_verbose: bool,
         )
         ended_well = supervisor.run()
         click.echo("workers stopped", err=True)
-    if not ended_well:
-        click.get_current_context().exit(FAILED)
+    return ended_well
 
 
-def work_supervised(target: str, threads: int | None, burst: bool, lifeline_fd: int) -> None:
+def work_supervised(
+    target: str, load: Callable[[], AnyQueue], threads: int | None, burst: bool, lifeline_fd: int, under_bar: bool
+) -> None:
     """Run the handlers in a process of a supervisor.
 
     Any number of signals is one here: whoever stops a service may send one to each of its processes, and the
     supervisor another.  To end at once it kills.
     """
-    _log_process_ids()
-    stop = StopRequests(second_signal_ends=False)
-    lifeline = Lifeline(lifeline_fd, stop)
-    queue = load_queue(target)
-    logger.info("runs %s: worker_id=%s", target, queue.get_worker_id())
-    serve_until_signalled(queue, threads, burst, stop=stop, on_open=lambda: lifeline.ready(queue))
+    with lines_above_bar() if under_bar else nullcontext():
+        stop = StopRequests(second_signal_ends=False)
+        lifeline = Lifeline(lifeline_fd, stop)
+        queue = load()
+        logger.info("runs %s: worker_id=%s", target, queue.get_worker_id())
+        serve_until_signalled(queue, threads, burst, stop=stop, on_open=lambda: lifeline.ready(queue))
 
 
-def _log_process_ids() -> None:
+def log_process_ids() -> None:
+    """Have log lines say which process they are of."""
     for handler in logging.getLogger().handlers:
         handler.setFormatter(logging.Formatter(LOG_FORMAT))
 
@@ -179,7 +186,7 @@ def _log_process_ids() -> None:
 # -- the module ------------------------------------------------------------------------------------------------------
 
 
-def load_queue(target: str) -> AbstractFileEventQueue[Any]:
+def load_queue(target: str) -> AnyQueue:
     """Import MODULE:QUEUE, from the present directory too."""
     module_name, _, variable = target.partition(":")
     if os.getcwd() not in sys.path:

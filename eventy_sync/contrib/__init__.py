@@ -1,1 +1,1 @@
-"""Integrations.  They import the library, never the reverse; each needs the extra that has its name."""
+"""Integrations.  They import the library and what they integrate it with, never the reverse; each needs its extra."""

@@ -24,22 +24,27 @@ NOT_RUN = ("pip install", "scripts/")
 
 
 def blocks(document: Path) -> Iterator[tuple[str, str]]:
-    """Yield language ("python", "console" or "") and text of each literal block."""
+    """Yield language ("python", "console" or "") and text of each literal block, "file:" and a name for what is a file.
+
+    A block is a file of the reader's project if it has the file's name; what is there already stays before it.
+    """
     settings = {"report_level": 2, "halt_level": 2, "syntax_highlight": "none"}
     tree = docutils.core.publish_doctree(document.read_text("utf-8"), settings_overrides=settings)
     for node in tree.findall(docutils.nodes.literal_block):
         languages = [name for name in node["classes"] if name != "code"]
-        yield (languages[0] if languages else ""), node.astext()
+        files = [f"file:{name}" for name in node["names"]]
+        yield [*files, *languages, ""][0], node.astext()
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory to work in, with `eventy-sync` on the PATH."""
+    """An empty directory to work in, with `eventy-sync` and `python` on the PATH."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    program = programs / "eventy-sync"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m eventy_sync "$@"\n')
-    program.chmod(0o755)
+    for name, arguments in (("eventy-sync", "-m eventy_sync "), ("python", "")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments}"$@"\n')
+        program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     place = tmp_path / "place"
@@ -88,6 +93,9 @@ def test_a_document_can_be_pasted(
         if language == "python":
             exec(compile(text, document.name, "exec"), module.__dict__)
             printed = capsys.readouterr().out
+        elif language.startswith("file:"):
+            with Path(language.removeprefix("file:")).open("a", encoding="utf-8") as file:
+                file.write(f"\n\n{text}\n")
         elif language == "console":
             for command, shown in commands(text):
                 run_command(command, shown)

@@ -1,0 +1,54 @@
+"""What the commands share: which queue, how their output is caught, and errors as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from eventy_sync.cli.queue_choice import say_the_mode_once
+from eventy_sync.contrib.django.configuration import DEFAULT_ALIAS
+from eventy_sync.contrib.django.queues import settings_of
+from eventy_sync.errors import EventyError
+from eventy_sync.file import AbstractFileEventQueue, FileEventQueue
+from eventy_sync.file.identity import read_identity
+
+
+def add_alias(parser: CommandParser) -> None:
+    """Add the option that says which queue."""
+    parser.add_argument(
+        "--alias", default=DEFAULT_ALIAS, help='The queue, by its key in EVENTY_SYNC; "default" unless given.'
+    )
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Turn what the library refuses into a CommandError."""
+    try:
+        yield
+    except (EventyError, ImproperlyConfigured) as exc:
+        raise CommandError(str(exc)) from exc
+
+
+@contextmanager
+def looked_at(command: BaseCommand, alias: str) -> Iterator[AbstractFileEventQueue[Any]]:
+    """Open a queue that is there, only to look at it, and print to the command's output.
+
+    A look makes no queue, and no root join others: one that has not is looked at as the files it is.
+    """
+    say_the_mode_once()
+    output: Any = command.stdout
+    output.ending = ""  # whoever prints ends lines themselves
+    with errors_in_one_line(), redirect_stdout(output):
+        found = settings_of(alias)
+        if found.at_once:
+            raise CommandError(f"the queue {alias!r} has DELIVER_AT_ONCE: it is in each process that publishes, alone")
+        queue = found.make_queue()
+        if read_identity(queue.root_dir).joined is None:  # type: ignore[arg-type]
+            given = ("root_dir", "payload_type", "name", "event_serializer")
+            queue = FileEventQueue(**{name: found.fields[name] for name in given if name in found.fields})
+        with queue:
+            yield queue
