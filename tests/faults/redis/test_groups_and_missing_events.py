@@ -7,6 +7,7 @@ from typing import Any
 
 from eventy_sync import Retention
 from eventy_sync.redis.server import RedisServer
+from eventy_sync.storage.state import Lease, Settlement, Taken, Want
 from tests.faults.redis.groups import has_once
 from tests.faults.redis.queues import Make, Queue, Wait, publish_when_possible
 
@@ -66,7 +67,7 @@ def test_another_attempt_is_left_to_who_has_the_event(make: Make, wait_until: Wa
         with make("b") as b:
             b.subscribe(lambda event: None, group="work", concurrency=4)
             wait_until(has_once(a, 20))
-            assert attempts == {event_id: 2 for event_id in range(1, 21)}
+            assert attempts == dict.fromkeys(range(1, 21), 2)
             assert {each.splitlines()[-1] for each in failures(a)} == {"ValueError: again"}
 
 
@@ -153,3 +154,29 @@ def test_what_another_process_of_the_root_drops_meanwhile_is_left_too(make: Make
         b.subscribe(lambda event: seen.append(event.id), group="work")
         wait_until(has_once(b, EVENTS))
         assert Counter(seen) == Counter(range(1, EVENTS + 1))
+
+
+def test_who_is_killed_while_it_passes_lost_events_over_leaves_them_as_they_were(
+    make: Make, server: RedisServer, wait_until: Wait
+) -> None:
+    """They are one lease, and one range when it has run out or was given back: they may be millions."""
+    with make("a") as a, late(make, a) as b:
+        leases = b._opened().coordinator.leases
+        leases.begin("work", 1)
+        want = Want(1, EVENTS, 0.05, 5, EVENTS + 1)
+        assert leases.exchange("work", b.worker_id, None, want) == Taken([], None)
+        a.close()
+        assert b.forget_root(next(each.root_id for each in b.roots()))
+
+        def take_all() -> Lease:
+            taken: list[Lease] = []
+            wait_until(lambda: taken.extend(leases.exchange("work", b.worker_id, None, want).leases) or taken)
+            (lease,) = taken
+            assert lease[:3] == (1, EVENTS, 1)
+            return lease
+
+        take_all()
+        lease = take_all()  # once the first one has run out
+        leases.exchange("work", b.worker_id, Settlement(returned=[lease]), None)
+        take_all()
+        assert server.command("ZCARD", "eventy:orders:group:work:waiting") == 0
