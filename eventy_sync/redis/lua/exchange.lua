@@ -250,17 +250,17 @@ end
 -- Take what is due, and is not left to other roots, from those that wait, and return how many fresh events may come with it.
 -- Never begun ones come together; one that was tried before comes alone, for it may be what kills the worker.
 local function lend_due()
-    local due, offset, page = {}, 0
+    local due, offset, size, page = {}, 0, 100
     repeat
-        page = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', now, 'LIMIT', offset, 100)
+        page = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', now, 'LIMIT', offset, size)
         for _, name in ipairs(page) do
             local id = tonumber(name)
             if id <= tail and (id >= oldest or id < lost_before) and #due < limit then
                 due[#due + 1] = name
             end
         end
-        offset = offset + 100
-    until #due >= limit or #page < 100
+        offset, size = offset + #page, math.min(4 * size, 5000)  -- there may be many that are not for this root
+    until #due >= limit or page[1] == nil
     local first, last, room = nil, nil, limit
     for _, name in ipairs(due) do
         local id = tonumber(name)

@@ -180,3 +180,23 @@ def test_who_is_killed_while_it_passes_lost_events_over_leaves_them_as_they_were
         leases.exchange("work", b.worker_id, Settlement(returned=[lease]), None)
         take_all()
         assert server.command("ZCARD", "eventy:orders:group:work:waiting") == 0
+
+
+def test_what_waits_is_found_behind_any_number_of_events_for_other_roots(make: Make) -> None:
+    """It was given back last, and is due last."""
+    with make("a") as a, late(make, a) as b:
+        here, there = (queue._opened().coordinator.leases for queue in (a, b))
+        leases = here.exchange("work", a.worker_id, None, Want(EVENTS - 1, EVENTS, 60, 5)).leases
+        parts = [Lease(first, min(first + 99, EVENTS - 1), 1, leases[0].token) for first in range(1, EVENTS, 100)]
+        here.exchange("work", a.worker_id, None, Want(1, EVENTS, 60, 5))
+        here.exchange("work", a.worker_id, Settlement(returned=parts), None)
+        there.begin("work", 1)
+        b.publish_many([{}] * 2)
+        wants = Want(1, EVENTS + 2, 60, 5, EVENTS + 1)
+        first, second = (there.exchange("work", b.worker_id, None, wants).leases[0] for _ in range(2))
+        there.exchange("work", b.worker_id, Settlement(returned=[first]), None)
+        assert (first[:2], second[:2]) == ((EVENTS + 1, EVENTS + 1), (EVENTS + 2, EVENTS + 2))
+        assert b.groups()[0].waiting == EVENTS
+        assert [each[:3] for each in there.exchange("work", b.worker_id, None, wants).leases] == [
+            (EVENTS + 1, EVENTS + 1, 1)
+        ]
