@@ -186,10 +186,9 @@ def test_what_waits_is_found_behind_any_number_of_events_for_other_roots(make: M
     """It was given back last, and is due last."""
     with make("a") as a, late(make, a) as b:
         here, there = (queue._opened().coordinator.leases for queue in (a, b))
-        leases = here.exchange("work", a.worker_id, None, Want(EVENTS - 1, EVENTS, 60, 5)).leases
-        parts = [Lease(first, min(first + 99, EVENTS - 1), 1, leases[0].token) for first in range(1, EVENTS, 100)]
+        taken = [here.exchange("work", a.worker_id, None, Want(100, EVENTS - 1, 60, 5)).leases for _ in range(30)]
         here.exchange("work", a.worker_id, None, Want(1, EVENTS, 60, 5))
-        here.exchange("work", a.worker_id, Settlement(returned=parts), None)
+        here.exchange("work", a.worker_id, Settlement(returned=[lease for (lease,) in taken]), None)
         there.begin("work", 1)
         b.publish_many([{}] * 2)
         wants = Want(1, EVENTS + 2, 60, 5, EVENTS + 1)
