@@ -70,7 +70,7 @@ local function ranges_of(text)
     return ranges
 end
 
--- Fresh events that are left to others, and how many of them are more than may wait each by itself.
+-- Fresh events that are left to others, and from how many on they do not wait each by itself.
 local left, many = ranges_of(group[5] or ''), 1000
 local function leave(first, last)
     left[#left + 1] = {first, last}
@@ -134,7 +134,7 @@ local function give_back()
     for _, each in ipairs(returned) do
         if each[3] == 1 and each[2] + 1 == next_id then
             next_id = each[1]
-        elseif each[2] - each[1] >= many then  -- nobody has them: they were leased to be passed over
+        elseif each[2] - each[1] + 1 >= many then  -- nobody has them: they were leased to be passed over
             leave(each[1], each[2])
         else
             for id = each[1], each[2] do
@@ -236,7 +236,7 @@ local function take_back()
         for _, range in ipairs(ranges_of(text or '')) do
             if tonumber(attempt) >= tonumber(ARGV[13]) and range[1] == range[2] then  -- one of several may not have begun
                 lend(range[1], range[2], attempt, begun, holder)
-            elseif range[2] - range[1] >= many then
+            elseif range[2] - range[1] + 1 >= many then
                 leave(range[1], range[2])
             else
                 for id = range[1], range[2] do

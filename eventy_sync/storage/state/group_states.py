@@ -101,7 +101,7 @@ def merged(states: Sequence[GroupState]) -> GroupState:
     known = united(finished + found.accounted() + [(each.event_id, each.event_id) for each in waiting])
     next_id = max(from_index, known[-1][1] + 1 if known else 0)
     gaps = without([(from_index, next_id - 1)], known)
-    left = [each for each in gaps if each[1] - each[0] >= MANY]
+    left = [each for each in gaps if each[1] - each[0] + 1 >= MANY]
     for first_id, last_id in without(gaps, left):
         waiting += [WaitingEvent(event_id, 0, 0, 0, 0) for event_id in range(first_id, last_id + 1)]
     tokens = [latest.token, *(each.token for each in leases), *(each.token for each in singles.values())]

@@ -171,7 +171,7 @@ class _Turn:
             "UPDATE groups SET next_id = ? WHERE name = ? AND next_id = ? AND ? = 1",
             (lease.first_id, self._group, lease.last_id + 1, lease.attempt),
         ).rowcount
-        if not is_newest and lease.last_id - lease.first_id >= MANY:
+        if not is_newest and lease.last_id - lease.first_id + 1 >= MANY:
             leave(self._database, self._group, [lease[:2]])
         elif not is_newest:
             ids = range(lease.first_id, lease.last_id + 1)
@@ -232,7 +232,7 @@ class _Turn:
             ids = range(first_id, last_id + 1)
             if attempt >= max_attempts and first_id == last_id:  # one of several may not have been begun
                 self._died_with(UUID(bytes=worker), ids, attempt, token, begun_at)
-            elif last_id - first_id >= MANY:
+            elif last_id - first_id + 1 >= MANY:
                 leave(self._database, self._group, [(first_id, last_id)])
             else:
                 self._wait((event_id, attempt, self._now.wall, begun_at, token) for event_id in ids)
