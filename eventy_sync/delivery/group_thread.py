@@ -44,7 +44,7 @@ SLOW_SECONDS = 0.1
 """A handler that takes longer lets others have what is behind its event."""
 
 IDLE_SECONDS = 1.0
-ERROR_PAUSE_SECONDS = 1.0
+ERROR_PAUSE_SECONDS, LOOK_SECONDS = 1.0, 0.02
 SAY_SECONDS = 60.0
 _AVERAGE_SHARE = 0.3
 
@@ -114,9 +114,10 @@ class GroupThread(StoppableThread):
         try:
             tail = self._log.tail()
             asked_at = time.monotonic()
-            taken = self._exchange(Want(self._limit(), tail, self._options.lease_seconds, self._options.max_attempts))
-            self._begin_deadline = asked_at + self._options.lease_seconds
-            self._read(taken.leases)
+            oldest, lease_seconds = self._log.oldest(), self._options.lease_seconds
+            taken = self._exchange(Want(self._limit(), tail, lease_seconds, self._options.max_attempts, oldest))
+            self._begin_deadline = asked_at + lease_seconds
+            self._read(taken.leases, oldest)
         except (StorageError, CoordinationError) as exc:
             self._cannot_go_on(exc)
             return
@@ -138,7 +139,9 @@ class GroupThread(StoppableThread):
         if now - self._said_at.get(type(exc), -SAY_SECONDS) >= SAY_SECONDS:
             self._said_at[type(exc)] = now
             logger.error("group cannot go on, trying again: group=%s error=%s", self._options.name, exc)
-        self.stopping.wait(ERROR_PAUSE_SECONDS)
+        while not (self._look_again or self.stopping.wait(LOOK_SECONDS)):
+            if time.monotonic() - now >= ERROR_PAUSE_SECONDS:
+                return
 
     def _wait_for_more(self, tail: int, wait_seconds: float | None) -> None:
         seconds = IDLE_SECONDS if wait_seconds is None else min(IDLE_SECONDS, wait_seconds)
@@ -161,23 +164,36 @@ class GroupThread(StoppableThread):
             self._outcomes.put_back(settlement)
             raise
 
-    def _read(self, leases: list[Lease]) -> None:
-        """Read the events of these leases; what cannot be read for now is given back."""
+    def _read(self, leases: list[Lease], oldest: int) -> None:
+        """Read the events of these leases; what cannot be read for now is given back.
+
+        So is what this root had when it asked, when `oldest` was its oldest event, and has dropped since: others may
+        have it still.
+        """
         for position, lease in enumerate(leases):
             try:
                 items = self._reader.read_range(lease.first_id, lease.last_id)
             except StorageError:
                 for unread in leases[position:]:
-                    self._give_back(unread, unread.first_id)
+                    self._give_back(unread, unread.first_id, unread.last_id)
                 raise
-            self._in_hand.extend((lease, item) for item in items)
+            if isinstance(items[0] if items else None, CorruptRecordError):
+                lease = self._without_dropped(lease, oldest)
+            self._in_hand.extend((lease, item) for item in items if item.last_id >= lease.first_id)
             expected = items[-1].last_id + 1 if items else lease.first_id
             if expected <= lease.last_id:
-                self._give_back(lease, expected)
+                self._give_back(lease, expected, lease.last_id)
 
-    def _give_back(self, lease: Lease, first_id: int) -> None:
+    def _without_dropped(self, lease: Lease, oldest: int) -> Lease:
+        end = min(lease.last_id + 1, self._log.oldest())
+        if end <= max(lease.first_id, oldest):
+            return lease
+        self._give_back(lease, lease.first_id, end - 1)
+        return lease._replace(first_id=end)
+
+    def _give_back(self, lease: Lease, first_id: int, last_id: int) -> None:
         with self._lock:
-            self._outcomes.give_back(lease, first_id, lease.last_id)
+            self._outcomes.give_back(lease, first_id, last_id)
 
     def _work(self) -> None:
         """Handle what is in hand until a settlement is due."""
@@ -327,7 +343,7 @@ class GroupThread(StoppableThread):
                 self._settle_locked()
 
     def look_again(self) -> None:
-        """Do not wait for more events: there may be work without."""
+        """Do not wait for more events, nor to try again: there may be work without."""
         self._look_again = True
 
     def _settle_locked(self) -> None:

@@ -71,6 +71,9 @@ class Watcher(Protocol):
     def expect(self, event_id: int) -> None:
         """Let them look themselves: this event may be in the log by now."""
 
+    def look_at_groups(self) -> None:
+        """Wake them where a group may have work without new events."""
+
 
 class Coordinator(ABC):
     """All methods are thread safe."""

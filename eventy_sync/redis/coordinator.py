@@ -345,6 +345,7 @@ class RedisCoordinator(Coordinator):
                 self.mode.change(DEGRADED, exc if isinstance(exc, CoordinationError) else CoordinationError(str(exc)))
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
         self._watcher.look()
+        self._watcher.look_at_groups()
 
     # -- listening -------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import msgspec
 from eventy_sync.errors import GroupNotFoundError
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
-from eventy_sync.storage.state import GroupMirror, GroupState, HeldLease, WaitingEvent, merged
+from eventy_sync.storage.state import GroupMirror, GroupState, HeldLease, Range, WaitingEvent, merged
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +86,9 @@ class GroupCheckpoints:
         for lease in state.leases:
             leases.setdefault(lease.token, []).append(lease)
         arguments: list[Argument] = [epoch, told, group, state.from_index, state.next_id, state.token]
-        arguments += [int(state.paused), len(leases), len(state.waiting)]
+        arguments += [int(state.paused), _text(state.left), len(leases), len(state.waiting)]
         for token, parts in leases.items():
-            ranges = " ".join(f"{each.first_id}-{each.last_id}" for each in parts)
+            ranges = _text([(each.first_id, each.last_id) for each in parts])
             first = parts[0]
             arguments += [token, f"{first.worker_id} {first.attempt} {first.begun_at} {ranges}", first.ends_ms]
         for each in state.waiting:
@@ -133,6 +133,7 @@ def _kept(
         next_id=int(group[b"next_id"]),
         token=int(group[b"token"]),
         paused=group[b"paused"] == b"1",
+        left=list(_ranges(group.get(b"left", b"").decode().split())),
         leases=[
             each
             for token, record in _fields(leases).items()
@@ -147,9 +148,18 @@ def _kept(
 
 def _leases(token: int, record: bytes, ends_ms: int) -> Iterator[HeldLease]:
     worker_id, attempt, begun_at, *ranges = record.decode().split()
-    for each in ranges:
+    for first_id, last_id in _ranges(ranges):
+        yield HeldLease(first_id, last_id, int(attempt), token, worker_id, int(begun_at), ends_ms)
+
+
+def _ranges(texts: Sequence[str]) -> Iterator[Range]:
+    for each in texts:
         first_id, _, last_id = each.partition("-")
-        yield HeldLease(int(first_id), int(last_id), int(attempt), token, worker_id, int(begun_at), ends_ms)
+        yield int(first_id), int(last_id)
+
+
+def _text(ranges: Sequence[Range]) -> str:
+    return " ".join(f"{first_id}-{last_id}" for first_id, last_id in ranges)
 
 
 def _waiting(event_id: int, record: bytes, due_ms: int) -> WaitingEvent:

@@ -9,7 +9,7 @@ from uuid import UUID
 from eventy_sync.redis.changes import LENGTH
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
-from eventy_sync.redis.messages import AddResult, encode
+from eventy_sync.redis.messages import SteerGroup, encode
 from eventy_sync.storage.state import GroupChange, encode_change
 
 _RENEW, _STEER, _LOOK = Script("renew_leases"), Script("steer_group"), Script("look_at_group")
@@ -35,7 +35,7 @@ class GroupSteering:
 
     def __init__(self, keys: Keys, link: Link, root_id: UUID, worker_id: UUID, epoch: Callable[[], bytes]) -> None:
         self._keys, self._link, self._epoch = keys, link, epoch
-        self._message = encode(AddResult(str(worker_id), str(root_id)))
+        self._message = encode(SteerGroup(str(worker_id), str(root_id)))
 
     def names(self) -> list[str]:
         """Return the groups that the server knows."""

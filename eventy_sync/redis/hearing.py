@@ -24,6 +24,7 @@ from eventy_sync.redis.messages import (
     RemoveSubscriber,
     ResyncDone,
     ResyncRequest,
+    SteerGroup,
 )
 from eventy_sync.redis.resync import Resync
 from eventy_sync.storage.log import EventLog
@@ -73,6 +74,8 @@ class Hearing:
     def _take(self, message: Message | None) -> None:
         if isinstance(message, AddEvent):
             self._hear_of_event(message)
+        elif isinstance(message, SteerGroup):
+            self._hear_of_group(message)
         elif isinstance(message, (AddResult, CreateSubscriber, RemoveSubscriber)):
             if message.root_id != self._membership.root_id:
                 self._attempt(self._exchange_changes)
@@ -95,6 +98,12 @@ class Hearing:
                 self._watcher.look()
         elif message.last_id > self._log.tail():
             self._attempt(self._catching_up.fetch)
+
+    def _hear_of_group(self, message: SteerGroup) -> None:
+        if message.worker_id != str(self._worker_id):
+            self._watcher.look_at_groups()
+        if message.root_id != self._membership.root_id:
+            self._attempt(self._exchange_changes)
 
     def _wait_for_append(self, event_id: int) -> None:
         deadline = time.monotonic() + APPEND_SECONDS

@@ -144,9 +144,9 @@ class LeaseRequests:
                 self._lost[group] = tuple(each for each in self._lost[group] if each not in lost)
 
 
-def _wanted(want: Want | None) -> tuple[int, int, int, int]:
-    limit, tail, lease_seconds, max_attempts = want or _NOTHING_WANTED
-    return limit, tail, int(lease_seconds * 1000), max_attempts
+def _wanted(want: Want | None) -> tuple[int, ...]:
+    limit, tail, lease_seconds, *rest = want or _NOTHING_WANTED
+    return limit, tail, int(lease_seconds * 1000), *rest
 
 
 def _answer(asked: Asked, reply: str) -> Answer:

@@ -157,6 +157,8 @@ class RedisLeases:
                     lambda token, now=now: self._mirror.begun_at(group, token, now),  # type: ignore[misc]
                     now,
                 )
+                if want is not None:
+                    want = want._replace(lost_before=self._roots.lost_before(want.oldest))
                 answer = self._ask(group, worker_id, parts, want)
                 if isinstance(answer, Answer):
                     return self._accept(group, worker_id, place, parts, want, answer)

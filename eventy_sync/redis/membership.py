@@ -61,6 +61,7 @@ class Membership:
             QueueIdentityError: another queue has this name, or this root has gone its own way.
             RedisUnavailableError: Redis cannot be had.
         """
+        self.roots.oldest_here = lambda: log.oldest(refresh=True)
         is_new = end.tail == 0 and self._store.remembered.get(_JOINED) is None
         epoch_before = self._journal.epoch()
         claims.write_back()  # before: nobody may be granted them while this root is awaited

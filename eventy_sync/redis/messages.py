@@ -36,6 +36,10 @@ class AddResult(_Message, frozen=True, tag="add_result"):
     """Results were told."""
 
 
+class SteerGroup(_Message, frozen=True, tag="steer_group"):
+    """A group goes on or pauses, or has dead letters to handle again."""
+
+
 class CreateSubscriber(_Message, frozen=True, tag="create_subscriber"):
     """Stored subscriptions were told."""
 
@@ -83,7 +87,16 @@ class ResyncDone(_Message, frozen=True, tag="resync_done"):
 
 
 Message = Union[
-    AddEvent, AddResult, CreateSubscriber, RemoveSubscriber, AddClaim, RemoveClaim, Heartbeat, ResyncRequest, ResyncDone
+    AddEvent,
+    AddResult,
+    SteerGroup,
+    CreateSubscriber,
+    RemoveSubscriber,
+    AddClaim,
+    RemoveClaim,
+    Heartbeat,
+    ResyncRequest,
+    ResyncDone,
 ]
 _decode = msgspec.json.Decoder(Message).decode
 

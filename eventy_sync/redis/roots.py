@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 import msgspec
@@ -26,8 +26,8 @@ _NAME, _FORGOTTEN = "roots", "forgotten_roots"
 class Root(msgspec.Struct, frozen=True):
     """What is known of a root.
 
-    `seen_at` is in seconds since 1970; `closed` when no worker has it open; `forgotten` when a person, or a day
-    of silence, has said that it is gone for good.
+    It has events from `oldest` up to `tail`.  `seen_at` is in seconds since 1970; `closed` when no worker has it open;
+    `forgotten` when a person, or a day of silence, has said that it is gone for good.
     """
 
     host: str = ""
@@ -35,6 +35,7 @@ class Root(msgspec.Struct, frozen=True):
     seen_at: float = 0.0
     closed: bool = False
     forgotten: bool = False
+    oldest: int = 1
 
 
 _decode = msgspec.json.Decoder(dict[str, Root]).decode
@@ -50,6 +51,7 @@ class Roots:
         self._was_recalled = False
         self._remembered_at = -REMEMBER_SECONDS
         self._forgotten: dict[str, float] = {}  # until when what was heard of a root does not count
+        self.oldest_here: Callable[[], int] = lambda: 1  # asked for the oldest event that this root has
         self.count = 0  # in Redis, as was last heard
         self.untold: list[str] = []  # forgotten here, and not yet in Redis
         self.expired: list[bytes] = []  # ids and descriptions, in turn, that Redis need not keep any more
@@ -61,7 +63,7 @@ class Roots:
 
     def myself(self, tail: int, *, closed: bool = False) -> bytes:
         """Return what this root says of itself."""
-        return msgspec.json.encode(Root(socket.gethostname(), tail, time.time(), closed))
+        return msgspec.json.encode(Root(socket.gethostname(), tail, time.time(), closed, oldest=self.oldest_here()))
 
     def others(self) -> dict[str, Root]:
         """Return the other roots that may be alive, by their ids."""
@@ -73,6 +75,15 @@ class Roots:
             for root_id, root in self._others.items()
             if root.seen_at >= oldest and not root.forgotten and not self._is_forgotten(root_id, root)
         }
+
+    def lost_before(self, oldest: int) -> int:
+        """Return the first event that any root may have, where `oldest` is the first that this one has.
+
+        A root that is closed counts, too: it brings its events back.
+        """
+        if oldest <= 1:
+            return oldest
+        return min([oldest, *(each.oldest for each in self.others().values())])
 
     def _is_forgotten(self, root_id: str, root: Root) -> bool:
         return root.seen_at <= self._forgotten.get(root_id, 0.0)

@@ -1,6 +1,7 @@
 -- Take what came of a worker's leases, and give it others: one step, one round trip.
 --
--- KEYS[1] meta   KEYS[2] changes   KEYS[3] group:<name>: epoch, next_id, token, paused
+-- KEYS[1] meta   KEYS[2] changes   KEYS[3] group:<name>: epoch, next_id, token, paused, and in `left` fresh events before
+-- next_id, "<first>-<last> ...": who went on behind them had not got them
 -- KEYS[4] :pending   tokens by the millisecond their leases run out
 -- KEYS[5] :leases    token -> "<worker_id> <attempt> <begun_at> <first>-<last> ..."
 -- KEYS[6] :waiting   ids, 16 digits long, by the millisecond they are due
@@ -12,7 +13,8 @@
 -- ARGV[6] sessions to make void, "" for none   ARGV[7] lost requests, in the order of their keys
 -- ARGV[8] length of `changes`   ARGV[9] message to tell of results, "" for none
 -- ARGV[10] events wanted, 0 for none   ARGV[11] the root's tail   ARGV[12] milliseconds   ARGV[13] most attempts
--- ARGV[14..] of each lease settled in turn: token, finished ranges, ranges given back, "<id>:<attempts>:<milliseconds
+-- ARGV[14] the root's oldest event   ARGV[15] nobody has events before this one
+-- ARGV[16..] of each lease settled in turn: token, finished ranges, ranges given back, "<id>:<attempts>:<milliseconds
 -- to wait>:<0, or the millisecond until which it is put off>" of each to try again, ids of the dead, body of runs, body
 -- of results, body of the group's change
 --
@@ -25,7 +27,7 @@ local meta = redis.call('HMGET', KEYS[1], 'epoch', 'awaiting', 'void', 'changes'
 if meta[1] ~= ARGV[1] then
     return 'rejoin'
 end
-local group = redis.call('HMGET', KEYS[3], 'epoch', 'next_id', 'token', 'paused')
+local group = redis.call('HMGET', KEYS[3], 'epoch', 'next_id', 'token', 'paused', 'left')
 if meta[2] then
     return 'awaiting'
 end
@@ -66,6 +68,12 @@ local function ranges_of(text)
         ranges[#ranges + 1] = {tonumber(first), tonumber(last)}
     end
     return ranges
+end
+
+-- Fresh events that are left to others, and from how many on they do not wait each by itself.
+local left, many = ranges_of(group[5] or ''), 1000
+local function leave(first, last)
+    left[#left + 1] = {first, last}
 end
 
 -- Return what both have of a lease's ranges and one other range, and what the lease has besides.
@@ -126,6 +134,8 @@ local function give_back()
     for _, each in ipairs(returned) do
         if each[3] == 1 and each[2] + 1 == next_id then
             next_id = each[1]
+        elseif each[2] - each[1] + 1 >= many then  -- nobody has them: they were leased to be passed over
+            leave(each[1], each[2])
         else
             for id = each[1], each[2] do
                 wait(id, now, each[3] - 1, each[5], each[4])
@@ -186,7 +196,7 @@ local function settle(at, attempt, begun, ranges)
 end
 
 local held = {}
-for at = 14, #ARGV, 8 do
+for at = 16, #ARGV, 8 do
     local under = ARGV[at]
     local holder, attempt, begun, text = lease_of(under)
     local is_held = holder == worker
@@ -208,6 +218,7 @@ if returned[1] then
 end
 
 local leases, limit, tail = {}, tonumber(ARGV[10]), tonumber(ARGV[11])
+local oldest, lost_before = tonumber(ARGV[14]), tonumber(ARGV[15])
 local ends = string.format('%.0f', now + ARGV[12])
 local function lend(first, last, attempt, begun, dead_worker)
     token = token + 1
@@ -225,6 +236,8 @@ local function take_back()
         for _, range in ipairs(ranges_of(text or '')) do
             if tonumber(attempt) >= tonumber(ARGV[13]) and range[1] == range[2] then  -- one of several may not have begun
                 lend(range[1], range[2], attempt, begun, holder)
+            elseif range[2] - range[1] + 1 >= many then
+                leave(range[1], range[2])
             else
                 for id = range[1], range[2] do
                     wait(id, now, attempt, begun, under)
@@ -234,19 +247,20 @@ local function take_back()
     end
 end
 
--- Take what is due, and up to the root's tail, from those that wait, and return how many fresh events may come with it.
+-- Take what is due, and is not left to other roots, from those that wait, and return how many fresh events may come with it.
 -- Never begun ones come together; one that was tried before comes alone, for it may be what kills the worker.
 local function lend_due()
-    local due, offset, page = {}, 0
+    local due, offset, size, page = {}, 0, 100
     repeat
-        page = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', now, 'LIMIT', offset, 100)
+        page = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', now, 'LIMIT', offset, size)
         for _, name in ipairs(page) do
-            if tonumber(name) <= tail and #due < limit then
+            local id = tonumber(name)
+            if id <= tail and (id >= oldest or id < lost_before) and #due < limit then
                 due[#due + 1] = name
             end
         end
-        offset = offset + 100
-    until #due >= limit or #page < 100
+        offset, size = offset + #page, math.min(4 * size, 5000)  -- there may be many that are not for this root
+    until #due >= limit or page[1] == nil
     local first, last, room = nil, nil, limit
     for _, name in ipairs(due) do
         local id = tonumber(name)
@@ -272,10 +286,46 @@ local function lend_due()
     return room
 end
 
+-- Take from what was left, and return how many fresh events may come with it.  What nobody has is one lease, however
+-- much: there is nothing to handle.
+local function lend_left(room)
+    local found = left
+    left = {}
+    for _, range in ipairs(found) do
+        local first, last = range[1], range[2]
+        if room > 0 and first < lost_before then
+            local lost = math.min(last, lost_before - 1)
+            lend(first, lost, 1, now_us, '')
+            first, room = lost + 1, room - 1
+        end
+        local from = math.max(first, oldest)
+        local to = math.min(last, tail, from + room - 1)
+        if from <= to then
+            lend(from, to, 1, now_us, '')
+            room = room - (to - from + 1)
+            if first < from then
+                leave(first, from - 1)
+            end
+            first = to + 1
+        end
+        if first <= last then
+            leave(first, last)
+        end
+    end
+    return room
+end
+
 local wait_ms = -1
 if limit > 0 and group[4] ~= '1' then
     take_back()
     local room = lend_due()
+    if room > 0 and next_id < oldest and next_id <= tail then
+        leave(next_id, math.min(oldest - 1, tail))
+        next_id = math.min(oldest - 1, tail) + 1
+    end
+    if left[1] then
+        room = lend_left(room)
+    end
     if room > 0 and next_id <= tail then
         local last = math.min(tail, next_id + room - 1)
         lend(next_id, last, 1, now_us, '')
@@ -301,11 +351,16 @@ local numbers = {string.format('%d', next_id), string.format('%d', token)}
 if numbers[1] ~= group[2] or numbers[2] ~= group[3] then
     redis.call('HSET', KEYS[3], 'next_id', numbers[1], 'token', numbers[2])
 end
+table.sort(left, function(one, other) return one[1] < other[1] end)
+local left_text = text_of(left)
+if left_text ~= (group[5] or '') then
+    redis.call('HSET', KEYS[3], 'left', left_text)
+end
 local reply = string.format(
     'ok %s %s %s %d %s %s', numbers[1], numbers[2], group[4], wait_ms,
     held[1] and table.concat(held, ',') or '-', leases[1] and table.concat(leases, ',') .. ',' or '-'
 )
-if leases[1] or #ARGV > 13 then
+if leases[1] or #ARGV > 15 then
     redis.call('SET', KEYS[9], ARGV[3] .. ' ' .. reply, 'PX', string.format('%d', math.max(60000, 2 * ARGV[12])))
 end
 return reply

@@ -3,8 +3,8 @@
 -- KEYS[1] meta   KEYS[2] groups   KEYS[3] group:<name>   KEYS[4] :pending   KEYS[5] :leases   KEYS[6] :waiting
 -- KEYS[7] :attempts   KEYS[8] :dead   KEYS[9] :checkpoints
 -- ARGV[1] epoch   ARGV[2] how often checkpoints were told when they were read   ARGV[3] name   ARGV[4] from_index
--- ARGV[5] next_id   ARGV[6] token   ARGV[7] 1: paused   ARGV[8] how many leases   ARGV[9] how many events wait
--- ARGV[10..] token, record and milliseconds of each lease; id, attempts and milliseconds of each that waits; id and
+-- ARGV[5] next_id   ARGV[6] token   ARGV[7] 1: paused   ARGV[8] ranges left to who has them
+-- ARGV[9] how many leases   ARGV[10] how many events wait   ARGV[11..] token, record and milliseconds of each lease; id, attempts and milliseconds of each that waits; id and
 -- token of each that is dead
 --
 -- Returns 1 if it was made now.
@@ -18,10 +18,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 redis.call('SADD', KEYS[2], ARGV[3])
-redis.call('HSET', KEYS[3], 'epoch', ARGV[1], 'from_index', ARGV[4], 'next_id', ARGV[5], 'token', ARGV[6], 'paused', ARGV[7])
-local waiting = 10 + 3 * ARGV[8]
-local dead = waiting + 3 * ARGV[9]
-for index = 10, waiting - 1, 3 do
+redis.call('HSET', KEYS[3], 'epoch', ARGV[1], 'from_index', ARGV[4], 'next_id', ARGV[5], 'token', ARGV[6], 'paused', ARGV[7],
+    'left', ARGV[8])
+local waiting = 11 + 3 * ARGV[9]
+local dead = waiting + 3 * ARGV[10]
+for index = 11, waiting - 1, 3 do
     redis.call('HSET', KEYS[5], ARGV[index], ARGV[index + 1])
     redis.call('ZADD', KEYS[4], string.format('%.0f', now + ARGV[index + 2]), ARGV[index])
 end

@@ -9,7 +9,7 @@
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] or redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[1] then
     return false
 end
-local group = redis.call('HMGET', KEYS[2], 'next_id', 'paused')
+local group = redis.call('HMGET', KEYS[2], 'next_id', 'paused', 'left')
 local next_id, tail = tonumber(group[1]), tonumber(ARGV[2])
 local leased, waiting, oldest, is_finished = 0, 0, math.huge, next_id > tail
 for _, record in ipairs(redis.call('HVALS', KEYS[3])) do
@@ -17,6 +17,10 @@ for _, record in ipairs(redis.call('HVALS', KEYS[3])) do
         leased = leased + last - first + 1
         oldest = math.min(oldest, tonumber(first))
     end
+end
+for first, last in string.gmatch(group[3] or '', '(%d+)%-(%d+)') do  -- left to roots that have them
+    waiting = waiting + last - first + 1
+    oldest = math.min(oldest, tonumber(first))
 end
 is_finished = is_finished and oldest > tail
 local time = redis.call('TIME')

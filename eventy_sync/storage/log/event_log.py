@@ -200,9 +200,12 @@ class EventLog:
         """
         return self._tail.last_id()
 
-    def oldest(self) -> int:
-        """Return the id of the oldest event that is kept; one more than the tail when the log is empty."""
-        first_ids = self._catalog.first_ids or self._catalog.refresh()
+    def oldest(self, *, refresh: bool = False) -> int:
+        """Return the id of the oldest event that is kept; one more than the tail when the log is empty.
+
+        Another process may have dropped it since this one looked last, unless with `refresh`: it looks now.
+        """
+        first_ids = (not refresh and self._catalog.first_ids) or self._catalog.refresh()
         return first_ids[0] if first_ids else 1
 
     def reader(self, from_id: int) -> LogReader:

@@ -28,6 +28,7 @@ from eventy_sync.storage.state.group_changes import (
 from eventy_sync.storage.state.group_place import ALONE, NAME, SHARED, is_shared, move, place_of
 from eventy_sync.storage.state.group_records import Lease
 from eventy_sync.storage.state.group_states import GroupState, HeldLease, WaitingEvent, merged
+from eventy_sync.storage.state.left import forget_left, leave, left_ranges
 from eventy_sync.storage.state.outbox import Outbox
 from eventy_sync.storage.state.ranges import Range, united, without
 from eventy_sync.storage.state.result_rows import insert_results
@@ -75,6 +76,7 @@ class GroupMirror:
                 states = {name: state.with_all_before_finished() for name, state in states.items()}
                 for name, state in states.items():
                     add_finished(database, name, state.finished)
+                    forget_left(database, name)  # the server knows it from here on
             move(database, SHARED)
         return states, was_alone
 
@@ -192,7 +194,7 @@ def _read(database: sqlite3.Connection, group: str, now: Now) -> GroupState:
     statement = (
         "SELECT first_id, last_id, attempt, token, worker_id, begun_at, "
         "CASE WHEN boot_id = ? AND created_boot <= ? THEN (expires_boot - ?) * 1000 ELSE (expires_at - ?) / 1000 END "
-        "FROM leases WHERE group_name = ?"
+        "FROM leases WHERE group_name = ? AND attempt > 0"
     )
     parameters = (now.boot_id, now.boot_seconds, now.boot_seconds, now.wall, group)
     leases = [
@@ -215,6 +217,7 @@ def _read(database: sqlite3.Connection, group: str, now: Now) -> GroupState:
         leases=leases,
         waiting=waiting,
         dead=dead,
+        left=left_ranges(database, group),
     )
 
 
@@ -232,6 +235,7 @@ def _write(database: sqlite3.Connection, group: str, state: GroupState, now: Now
             for each in state.waiting
         ),
     )
+    leave(database, group, state.left)
     dead = {event_id for event_id, _ in state.dead}
     for (event_id,) in database.execute("SELECT event_id FROM dead_letters WHERE group_name = ?", (group,)).fetchall():
         if event_id not in dead:

@@ -77,12 +77,17 @@ class Settlement:
 
 
 class Want(NamedTuple):
-    """What a worker would like to have: up to `limit` events with ids up to `tail`."""
+    """What a worker would like to have: up to `limit` events with ids from `oldest` up to `tail`, which its root has.
+
+    Those before `lost_before`, which is at most `oldest`, no root has any more: they are leased to be passed over.
+    """
 
     limit: int
     tail: int
     lease_seconds: float
     max_attempts: int
+    oldest: int = 1
+    lost_before: int = 1
 
 
 class Taken(NamedTuple):

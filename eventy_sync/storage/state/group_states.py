@@ -3,6 +3,7 @@
 Finished events only grow, so they are united.  Of all else that is told of an event (that it is leased, waits, or is
 dead) the larger token tells the later thing; under one token an event is leased, then waits, then is dead.  What
 nobody accounts for below the last event that somebody does was handed out by who can no longer be asked: it waits.
+Where that is much, it was left to roots that have it, and is left as a range.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from eventy_sync.storage.state.left import MANY
 from eventy_sync.storage.state.ranges import Range, united, without
 
 
@@ -41,7 +43,8 @@ class WaitingEvent(msgspec.Struct, frozen=True, array_like=True):
 class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     """What one root, or the server, knows; all times are counted from the moment it was told.
 
-    `token` is the largest that is known, and `paused` how it was then.  `dead` has ids and tokens of dead letters.
+    `token` is the largest that is known, and `paused` how it was then.  `dead` has ids and tokens of dead letters,
+    and `left` fresh events before `next_id`, which who went on behind them had not got.
     """
 
     from_index: int
@@ -52,6 +55,7 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     leases: list[HeldLease] = []
     waiting: list[WaitingEvent] = []
     dead: list[tuple[int, int]] = []
+    left: list[Range] = []
 
     def later(self, milliseconds: int) -> GroupState:
         """Return the same, told so much later."""
@@ -62,9 +66,10 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def accounted(self) -> list[Range]:
-        """Return what is leased, waits, or is dead."""
+        """Return what is leased, waits, is dead, or left to who has it."""
         single = [each.event_id for each in self.waiting] + [event_id for event_id, _ in self.dead]
-        return united([(each.first_id, each.last_id) for each in self.leases] + [(each, each) for each in single])
+        leased = [(each.first_id, each.last_id) for each in self.leases]
+        return united(leased + self.left + [(each, each) for each in single])
 
     def with_all_before_finished(self) -> GroupState:
         """Return the same where all events are accounted for: what was handed out and is nowhere is finished."""
@@ -95,11 +100,13 @@ def merged(states: Sequence[GroupState]) -> GroupState:
     )
     known = united(finished + found.accounted() + [(each.event_id, each.event_id) for each in waiting])
     next_id = max(from_index, known[-1][1] + 1 if known else 0)
-    for first_id, last_id in without([(from_index, next_id - 1)], known):
+    gaps = without([(from_index, next_id - 1)], known)
+    left = [each for each in gaps if each[1] - each[0] + 1 >= MANY]
+    for first_id, last_id in without(gaps, left):
         waiting += [WaitingEvent(event_id, 0, 0, 0, 0) for event_id in range(first_id, last_id + 1)]
     tokens = [latest.token, *(each.token for each in leases), *(each.token for each in singles.values())]
     waiting.sort(key=lambda each: each.event_id)
-    return msgspec.structs.replace(found, next_id=next_id, token=max(tokens), waiting=waiting)
+    return msgspec.structs.replace(found, next_id=next_id, token=max(tokens), waiting=waiting, left=left)
 
 
 def _singles(states: Iterable[GroupState], finished: Sequence[Range]) -> dict[int, _Single]:

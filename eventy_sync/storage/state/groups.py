@@ -15,8 +15,11 @@ from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import from_microseconds
 
 _KIND = "dead letters"
-_LEASED = "(SELECT COALESCE(SUM(last_id - first_id + 1), 0) FROM leases WHERE group_name = name)"
-_WAITING = "(SELECT COUNT(*) FROM waiting WHERE group_name = name)"
+_LEASED = "(SELECT COALESCE(SUM(last_id - first_id + 1), 0) FROM leases WHERE group_name = name AND attempt > 0)"
+_WAITING = (  # leases without an attempt are left to whoever gets to them
+    "((SELECT COUNT(*) FROM waiting WHERE group_name = name) + "
+    "(SELECT COALESCE(SUM(last_id - first_id + 1), 0) FROM leases WHERE group_name = name AND attempt = 0))"
+)
 _DEAD = "(SELECT COUNT(*) FROM dead_letters INDEXED BY dead_letters_by_group WHERE group_name = name)"
 _DEAD_COLUMNS = "event_id, group_name, attempts, details, worker_id, begun_at, died_at"
 

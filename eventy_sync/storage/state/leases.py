@@ -21,6 +21,7 @@ from eventy_sync.storage.state.filters import from_microseconds
 from eventy_sync.storage.state.group_changes import replace_lease
 from eventy_sync.storage.state.group_place import place_of
 from eventy_sync.storage.state.group_records import Lease, Settlement, Taken, Want
+from eventy_sync.storage.state.left import MANY, leave, take_left
 from eventy_sync.storage.state.outbox import Outbox
 from eventy_sync.storage.state.ranges import Range, without
 from eventy_sync.storage.state.result_rows import insert_results
@@ -170,7 +171,9 @@ class _Turn:
             "UPDATE groups SET next_id = ? WHERE name = ? AND next_id = ? AND ? = 1",
             (lease.first_id, self._group, lease.last_id + 1, lease.attempt),
         ).rowcount
-        if not is_newest:
+        if not is_newest and lease.last_id - lease.first_id + 1 >= MANY:
+            leave(self._database, self._group, [lease[:2]])
+        elif not is_newest:
             ids = range(lease.first_id, lease.last_id + 1)
             self._wait((event_id, lease.attempt - 1, self._now.wall, begun_at, lease.token) for event_id in ids)
 
@@ -197,23 +200,31 @@ class _Turn:
             begun.append(begun_at if attempt > 1 else self._now.wall)
         room = want.limit - sum(each.last_id - each.first_id + 1 for each in leases)
         is_retry = bool(leases) and leases[0].attempt > 1
-        if room > 0 and not is_retry and next_id <= want.tail:
-            token += 1
-            last_id = min(want.tail, next_id + room - 1)
-            leases.append(Lease(next_id, last_id, 1, token))
-            begun.append(self._now.wall)
-            next_id = last_id + 1
+        if room > 0 and not is_retry:
+            for first_id, last_id in self._fresh(next_id, room, want):
+                token += 1
+                leases.append(Lease(first_id, last_id, 1, token))
+                begun.append(self._now.wall)
+                next_id = max(next_id, last_id + 1)
         if leases:
             self._lend(leases, begun, want.lease_seconds)
             statement = "UPDATE groups SET next_id = ?, token = ? WHERE name = ?"
             self._database.execute(statement, (next_id, token, self._group))
         return leases
 
+    def _fresh(self, next_id: int, room: int, want: Want) -> list[Range]:
+        """Take fresh events: what was left before the others.  What nobody has comes together, however much it is."""
+        found = take_left(self._database, self._group, room, want)
+        room -= sum(last_id - first_id + 1 for first_id, last_id in found)
+        if room > 0 and next_id <= want.tail:
+            found.append((next_id, min(want.tail, max(next_id + room - 1, want.oldest - 1))))
+        return found
+
     def _take_back(self, max_attempts: int) -> None:
         """Let what ran out wait for another attempt, or die if that was the last."""
         statement = (
             "SELECT first_id, last_id, attempt, token, worker_id, begun_at FROM leases "
-            f"WHERE group_name = ? AND NOT {_LIVE}"
+            f"WHERE group_name = ? AND attempt > 0 AND NOT {_LIVE}"
         )
         rows = self._database.execute(statement, (self._group, *live_parameters(self._now))).fetchall()
         for first_id, last_id, attempt, token, worker, begun_at in rows:
@@ -221,6 +232,8 @@ class _Turn:
             ids = range(first_id, last_id + 1)
             if attempt >= max_attempts and first_id == last_id:  # one of several may not have been begun
                 self._died_with(UUID(bytes=worker), ids, attempt, token, begun_at)
+            elif last_id - first_id + 1 >= MANY:
+                leave(self._database, self._group, [(first_id, last_id)])
             else:
                 self._wait((event_id, attempt, self._now.wall, begun_at, token) for event_id in ids)
 

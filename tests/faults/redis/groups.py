@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults.redis.queues import Queue, Spawn
+import pytest
+
+from eventy_sync import CoordinationError
+from eventy_sync.delivery.outcomes import Outcomes
+from eventy_sync.identifiers import new_id
+from eventy_sync.storage.state import Lease, Settlement, Want
+from tests.faults.redis.queues import Queue, Spawn, Wait
 
 WORKER = """
     import os, sys, time
@@ -49,6 +56,37 @@ class Crew:
         """Return how often each event was begun, in all processes."""
         lines = [line for path in self._directory.glob("*.notes") for line in path.read_text("ascii").splitlines()]
         return Counter(map(int, lines))
+
+
+class Hand:
+    """A worker that asks for leases by hand, through a proxy, on a root that knows of another one."""
+
+    def __init__(self, queue: Queue, wait_until: Wait) -> None:
+        self._queue, self._wait_until = queue, wait_until
+        self._leases = queue._opened().coordinator.leases
+        self._leases.begin("work", 1)
+        wait_until(lambda: queue.health()["other_roots"] == 1)
+        self._leases.exchange("work", queue.worker_id, None, Want(1, 0, 60.0, 1))  # the server knows the script now
+
+    def ask(self, settlement: Settlement | None = None, *, wants: bool = True) -> list[Lease]:
+        """Settle, ask for leases of events that have one attempt only, and return them."""
+        self._wait_until(lambda: self._queue.health()["mode"] == "connected")
+        want = Want(100, self._queue.health()["tail"], 60.0, 1) if wants else None
+        return self._leases.exchange("work", self._queue.worker_id, settlement, want).leases
+
+    def ask_in_vain(self, settlement: Settlement | None = None) -> None:
+        """Do so while no reply comes."""
+        self._wait_until(lambda: self._queue.health()["mode"] == "connected")
+        with pytest.raises(CoordinationError):
+            self.ask(settlement)
+
+    def success(self, *leases: Lease) -> Settlement:
+        """Return a settlement of handled events."""
+        outcomes = Outcomes("work", self._queue.worker_id, new_id())
+        for lease in leases:
+            for event_id in range(lease.first_id, lease.last_id + 1):
+                outcomes.succeed(lease, event_id, time.time_ns() // 1000, 5)
+        return outcomes.take()
 
 
 def dismiss(worker: subprocess.Popen[str]) -> None:

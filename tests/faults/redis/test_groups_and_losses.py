@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +12,11 @@ from typing import Any
 
 import pytest
 
-from eventy_sync import CoordinationError, FileEventQueue, StorageError
-from eventy_sync.delivery.outcomes import Outcomes
-from eventy_sync.identifiers import new_id
+from eventy_sync import FileEventQueue, StorageError
 from eventy_sync.redis.link import Script
 from eventy_sync.redis.server import RedisServer
-from eventy_sync.storage.state import Lease, Settlement, Want
-from tests.faults.redis.groups import Crew, dismiss, has_once
+from eventy_sync.storage.state import Settlement
+from tests.faults.redis.groups import Crew, Hand, dismiss, has_once
 from tests.faults.redis.proxy import Proxy
 from tests.faults.redis.queues import Make, Queue, Spawn, Wait, impatient, publish_when_possible, wait_for_mode
 
@@ -101,37 +98,6 @@ def test_a_reply_that_is_lost_is_asked_for_again(make: Make, proxy: Proxy, wait_
             wait_until(has_once(queue, 20))
         assert b.groups()[0].dead == b.groups()[0].leased == 0
         assert proxy.struck.count("lose reply") >= 19
-
-
-class Hand:
-    """A worker that asks for leases by hand, through a proxy, on a root that knows of another one."""
-
-    def __init__(self, queue: Queue, wait_until: Wait) -> None:
-        self._queue, self._wait_until = queue, wait_until
-        self._leases = queue._opened().coordinator.leases
-        self._leases.begin("work", 1)
-        wait_until(lambda: queue.health()["other_roots"] == 1)
-        self._leases.exchange("work", queue.worker_id, None, Want(1, 0, 60.0, 1))  # the server knows the script now
-
-    def ask(self, settlement: Settlement | None = None, *, wants: bool = True) -> list[Lease]:
-        """Settle, ask for leases of events that have one attempt only, and return them."""
-        self._wait_until(lambda: self._queue.health()["mode"] == "connected")
-        want = Want(100, self._queue.health()["tail"], 60.0, 1) if wants else None
-        return self._leases.exchange("work", self._queue.worker_id, settlement, want).leases
-
-    def ask_in_vain(self, settlement: Settlement | None = None) -> None:
-        """Do so while no reply comes."""
-        self._wait_until(lambda: self._queue.health()["mode"] == "connected")
-        with pytest.raises(CoordinationError):
-            self.ask(settlement)
-
-    def success(self, *leases: Lease) -> Settlement:
-        """Return a settlement of handled events."""
-        outcomes = Outcomes("work", self._queue.worker_id, new_id())
-        for lease in leases:
-            for event_id in range(lease.first_id, lease.last_id + 1):
-                outcomes.succeed(lease, event_id, time.time_ns() // 1000, 5)
-        return outcomes.take()
 
 
 @pytest.fixture

@@ -210,3 +210,17 @@ def test_remembering_at_the_end_is_no_matter_of_life_and_death(store: StateStore
     roots.learn(heard(5.0))
     roots.remember_all()
     assert store.remembered.get("roots") == kept
+
+
+def test_what_no_root_may_have_is_before_the_oldest_event_of_all(store: StateStore) -> None:
+    """A closed root may have it; one that is forgotten, or was not heard of for a day, brings nothing back."""
+    roots = Roots(uuid4(), store)
+    assert roots.lost_before(50) == 50
+    described = Roots(UUID(OTHER), store)
+    described.oldest_here = lambda: 20
+    roots.learn([OTHER.encode(), described.myself(90, closed=True)])
+    assert (roots.lost_before(50), roots.lost_before(10), roots.lost_before(1)) == (20, 10, 1)
+    roots.forget(OTHER)
+    assert roots.lost_before(50) == 50
+    roots.learn(heard(ROOT_EXPIRY_SECONDS + 1, oldest=20))
+    assert roots.lost_before(50) == 50

@@ -125,3 +125,25 @@ def test_nonsense_from_another_root_is_passed_over(store: StateStore) -> None:
     store.apply([(GROUP, b'{"name":7}'), (GROUP, b"\xff")], {})
     told(store, finished=[(1, 1)])
     assert store.mirror.unfinished("work", 2) == [(2, 2)]
+
+
+def test_alone_what_nobody_is_known_to_have_may_be_millions(store: StateStore) -> None:
+    """It is handed out from a range, not kept each by itself; what this root has not got comes as one lease."""
+    last_id = 10_000_000
+    told(store, finished=[(last_id, last_id + 3)])
+    place = store.mirror.be_alone()
+    (info,) = store.groups.info(last_id + 3)
+    assert (info.leased, info.waiting, info.lag) == (0, last_id - 1, last_id - 1)
+    assert store.groups.oldest_unfinished() == 1
+    want = Want(100, last_id + 3, 60.0, 5, 4001)
+    (lost,) = store.leases.exchange("work", ANN, None, want, place).leases
+    (lease,) = store.leases.exchange("work", BOB, None, want, place).leases
+    assert (lost[:2], lease[:2]) == ((1, 4000), (4001, 4100))
+    store.leases.exchange("work", ANN, Settlement(returned=[lost]), None, place)
+    assert not store.leases.exchange("work", BOB, Settlement(done=[lease]), None, place).leases
+    states, _ = store.mirror.share()
+    assert states["work"].left == [(1, 4000), (4101, last_id - 1)]
+    assert (states["work"].finished, states["work"].waiting) == ([(4001, 4100), (last_id, last_id + 3)], [])
+    store.mirror.be_alone()
+    states, _ = store.mirror.share()
+    assert states["work"].left == [(1, 4000), (4101, last_id - 1)]

@@ -115,3 +115,11 @@ def test_every_event_is_in_one_place(states: list[GroupState]) -> None:
     again = merged([found])
     assert (again.finished, again.dead, again.next_id) == (found.finished, found.dead, found.next_id)
     assert (held(again), waiting(again)) == (held(found), waiting(found))
+
+
+def test_a_long_gap_is_left_as_a_range() -> None:
+    """Nobody accounts for it, and it is too much to let each event wait; what was left is not finished."""
+    found = merged([state(finished=[(1, 3), (5, 9), (1010, 1010)])])
+    assert (waiting(found), found.left, found.next_id) == ([(4, 0)], [(10, 1009)], 1011)
+    assert found.with_all_before_finished().finished == [(1, 3), (5, 9), (1010, 1010)]
+    assert merged([found]) == found
