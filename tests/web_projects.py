@@ -48,6 +48,7 @@ class Project(ABC):
         path = os.pathsep.join(map(str, (REPOSITORY, self.directory, *self.also_on_path)))
         return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default", **env}
 
+    @abstractmethod
     def prepare(self) -> None:
         """Make what the worker needs."""
 

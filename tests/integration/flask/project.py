@@ -74,3 +74,7 @@ class Project(web_projects.Project):
     def queue_settings(self, **settings: object) -> dict[str, str]:
         """Return the environment that adds settings of the queue."""
         return {"TEST_CONFIG": json.dumps({f"EVENTY_{key}": value for key, value in settings.items()})}
+
+    def prepare(self) -> None:
+        """Check that the app can be made; it needs nothing."""
+        assert self.flask("routes").returncode == 0
