@@ -13,10 +13,21 @@ import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eventy_sync import FileEventQueue
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Order:
+    """As the project has it."""
+
+    id: int
+    total: float
 
 
 class Project(ABC):
@@ -41,6 +52,11 @@ class Project(ABC):
         path = self.directory / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(textwrap.dedent(text))
+
+    def publish(self, *numbers: int) -> None:
+        """Publish orders from another process than the project's."""
+        with FileEventQueue(self.root, payload_type=Order) as queue:
+            queue.publish_many([Order(n, 1.0) for n in numbers])
 
     def _environment(self, env: dict[str, str]) -> dict[str, str]:
         others = ("EVENTY_", "DJANGO_", "FLASK_")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,10 @@ from eventy_sync import FileEventQueue, RedisFileEventQueue
 from eventy_sync.redis.server import RedisServer
 from tests.integration.django.project import Project as DjangoProject
 from tests.integration.flask.project import Project as FlaskProject
-from tests.web_projects import Project, Site
+from tests.web_projects import Order, Project, Site
 
 Wait = Callable[..., None]
 REQUESTS = 120
-
-
-@dataclass
-class Order:
-    """As the project has it."""
-
-    id: int
-    total: float
 
 
 @pytest.fixture(params=[DjangoProject, FlaskProject], ids=["django", "flask"])

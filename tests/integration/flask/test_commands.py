@@ -6,33 +6,12 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 from eventy_sync import FileEventQueue
+from tests.web_projects import Order
 
 Wait = Callable[..., None]
-
-
-@dataclass
-class Order:
-    """As the app has it."""
-
-    id: int
-    total: float
-
-
-@pytest.fixture
-def publish(project: Any) -> Callable[..., None]:
-    """Publish orders from another process than the app's."""
-
-    def publish(*numbers: int) -> None:
-        with FileEventQueue(project.root, payload_type=Order) as queue:
-            queue.publish_many([Order(n, 1.0) for n in numbers])
-
-    return publish
 
 
 def test_without_flask_the_import_says_what_to_install(project: Any) -> None:
@@ -58,16 +37,16 @@ def test_a_look_makes_no_queue(project: Any) -> None:
     assert not project.root.exists()
 
 
-def test_a_look_makes_no_root_join(project: Any, publish: Callable[..., None], shared_server: Any) -> None:
+def test_a_look_makes_no_root_join(project: Any, shared_server: Any) -> None:
     """A root that has not joined others is looked at as the files it is, URL or not."""
-    publish(1)
+    project.publish(1)
     settings = project.queue_settings(REDIS_URL=shared_server.url)
     assert json.loads(project.flask("eventy", "info", "--json", **settings).stdout)["mode"] == "file"
 
 
-def test_info_and_tail_print_what_the_command_line_prints(project: Any, publish: Callable[..., None]) -> None:
+def test_info_and_tail_print_what_the_command_line_prints(project: Any) -> None:
     """Of the queue in the config."""
-    publish(*range(1, 13))
+    project.publish(*range(1, 13))
     info = json.loads(project.flask("eventy", "info", "--json").stdout)
     assert (info["name"], info["tail"]) == ("orders", 12)
     assert "events           12\n" in project.flask("eventy", "info").stdout
@@ -77,49 +56,49 @@ def test_info_and_tail_print_what_the_command_line_prints(project: Any, publish:
     assert len(project.flask("eventy", "tail", "--from", 12, "--json").stdout.splitlines()) == 1
 
 
-def test_tail_follows(project: Any, publish: Callable[..., None], wait_until: Wait) -> None:
+def test_tail_follows(project: Any, wait_until: Wait) -> None:
     """Events are printed as they come, until Ctrl-C."""
-    publish(1)
+    project.publish(1)
     tail = project.start("-m", "flask", "--app", "shop", "eventy", "tail", "--follow")
     wait_until(lambda: '"id":1,' in tail.output)
-    publish(2)
+    project.publish(2)
     wait_until(lambda: '"id":2,' in tail.output)
     tail.process.send_signal(signal.SIGINT)
     assert tail.process.wait(20) == 0
     assert "Traceback" not in tail.errors
 
 
-def test_a_burst_handles_what_is_there(project: Any, publish: Callable[..., None]) -> None:
+def test_a_burst_handles_what_is_there(project: Any) -> None:
     """In the app's context."""
-    publish(1, 2)
+    project.publish(1, 2)
     done = project.flask("eventy", "worker", "--burst")
     assert (done.returncode, done.stdout) == (0, "billed 1 in shop\nbilled 2 in shop\n")
     assert done.stderr.endswith("worker stopped\n")
 
 
-def test_several_processes_share_the_work(project: Any, publish: Callable[..., None], wait_until: Wait) -> None:
+def test_several_processes_share_the_work(project: Any, wait_until: Wait) -> None:
     """Each event is handled by one of them; one that is killed is replaced; SIGTERM ends all."""
     worker = project.start(*project.worker, "--processes", 2, "--threads", 2)
     wait_until(lambda: worker.errors.count("runs the queue of shop: worker_id") == 2)
-    publish(*range(1, 41))
+    project.publish(*range(1, 41))
     wait_until(lambda: worker.output.count("billed") == 40)
     pids = [int(line.split("pid=")[1]) for line in worker.errors.splitlines() if "process started" in line]
     os.kill(pids[0], signal.SIGKILL)
     wait_until(lambda: worker.errors.count("runs the queue of shop: worker_id") == 3)
-    publish(41)
+    project.publish(41)
     wait_until(lambda: "billed 41 " in worker.output)
     assert worker.stop() == 0
     assert worker.output.count("billed") == 41
     assert worker.errors.endswith("workers stopped\n")
 
 
-def test_a_handler_publishes_to_the_queue_that_the_worker_has_open(project: Any, publish: Callable[..., None]) -> None:
+def test_a_handler_publishes_to_the_queue_that_the_worker_has_open(project: Any) -> None:
     """The queue is not opened a second time, and what the handler publishes is handled."""
     text = (project.directory / "shop.py").read_text()
     handler = "if event.payload.id < 3: eventy.queue.publish(Order(event.payload.id + 1, 1.0))"
     text = text.replace('print("billed", event.payload.id, "in", current_app.name, flush=True)', handler)
     project.write("shop.py", text)
-    publish(1)
+    project.publish(1)
     done = project.flask("eventy", "worker", "--burst")
     assert done.returncode == 0, done.stderr
     with FileEventQueue(project.root, payload_type=Order) as queue:
