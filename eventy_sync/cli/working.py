@@ -177,6 +177,28 @@ def work_supervised(
         serve_until_signalled(queue, threads, burst, stop=stop, on_open=lambda: lifeline.ready(queue))
 
 
+def program() -> Sequence[str]:
+    """Return what Python was started with: a script such as ``manage.py``, or ``-m`` and a module."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None:
+        return [sys.argv[0]]
+    return ["-m", spec.name.removesuffix(".__main__")]
+
+
+def log_as_a_worker(verbosity: int) -> None:
+    """Log to stderr what a worker does, unless the application's own logging says where to.
+
+    Arguments:
+        verbosity: 0 for what went wrong, 1 for what the queue does, 2 for what others do as well.
+    """
+    if logging.getLogger("eventy_sync").hasHandlers():
+        return
+    logging.basicConfig(level=logging.INFO if verbosity > 1 else logging.WARNING)
+    log_process_ids()
+    if verbosity:
+        logging.getLogger("eventy_sync").setLevel(logging.INFO)
+
+
 def log_process_ids() -> None:
     """Have log lines say which process they are of."""
     for handler in logging.getLogger().handlers:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import textwrap
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +40,10 @@ def blocks(document: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory to work in, with `eventy-sync` and `python` on the PATH."""
+    """An empty directory to work in, with `eventy-sync`, `flask` and `python` on the PATH."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, arguments in (("eventy-sync", "-m eventy_sync "), ("python", "")):
+    for name, arguments in (("eventy-sync", "-m eventy_sync "), ("flask", "-m flask "), ("python", "")):
         program = programs / name
         program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments}"$@"\n')
         program.chmod(0o755)
@@ -108,10 +110,12 @@ def test_a_document_can_be_pasted(
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs(example: Path, workplace: Path) -> None:
-    """Each example ends well and leaves nothing behind."""
+    """Each example ends well, prints what it says, and leaves nothing behind."""
     done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+    _, announces, shown = (ast.get_docstring(ast.parse(example.read_text("utf-8"))) or "").partition("It prints:\n")
+    assert not announces or done.stdout == f"{textwrap.dedent(shown)}\n"
     assert not list(workplace.iterdir())
 
 

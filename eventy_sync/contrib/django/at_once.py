@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from eventy_sync.contrib.django.subscribing import Declaration, Handler, as_handler, declared
+from eventy_sync.contrib.declaring import Declaration, Handler, as_handler
+from eventy_sync.contrib.django.subscribing import declared
 from eventy_sync.file import FileEventQueue
 from eventy_sync.group_work import MAX_ATTEMPTS
 from eventy_sync.models import QueueEvent

@@ -7,33 +7,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from django.db import close_old_connections, reset_queries
 from django.utils.module_loading import autodiscover_modules
 
+from eventy_sync.contrib.declaring import Declaration, Handler, make_declaration
 from eventy_sync.contrib.django.configuration import DEFAULT_ALIAS
-from eventy_sync.delivery.group_options import check_group
-from eventy_sync.event_queue import EventQueue
-from eventy_sync.file.subscriptions import check_subscriber
 from eventy_sync.models import QueueEvent
-from eventy_sync.subscribers import Subscriber
 
 MODULE = "subscribers"
 
-Handler = Callable[[QueueEvent[Any]], Any]
 F = TypeVar("F")
 
 
-class Declaration(NamedTuple):
-    """A handler, and how it is to be subscribed."""
-
-    alias: str
-    handler: Any
-    options: dict[str, Any]
-
-
-_declarations: list[Declaration] = []
+_declarations: list[tuple[str, Declaration]] = []
 
 
 @overload
@@ -63,10 +51,7 @@ def subscriber(
     options = {"from_index": from_index, "group": group, **group_options}
 
     def declare(found: Any) -> Any:
-        check_subscriber(found)
-        if group is not None:
-            check_group(group)
-        _declarations.append(Declaration(alias, found, options))
+        _declarations.append((alias, make_declaration(found, options)))
         return found
 
     return declare if handler is None else declare(handler)
@@ -75,16 +60,7 @@ def subscriber(
 def declared(alias: str) -> list[Declaration]:
     """Import each installed app's ``subscribers.py``, and return what was declared for a queue."""
     autodiscover_modules(MODULE)
-    return [each for each in _declarations if each.alias == alias]
-
-
-def as_handler(handler: Any, queue: EventQueue[Any]) -> Handler:
-    """Return a function of the event."""
-    return functools.partial(_call, handler, queue) if isinstance(handler, Subscriber) else handler
-
-
-def _call(handler: Subscriber[Any], queue: EventQueue[Any], event: QueueEvent[Any]) -> Any:
-    return handler.on_event(event, queue)
+    return [each for its_alias, each in _declarations if its_alias == alias]
 
 
 def with_fresh_connections(handler: Handler) -> Handler:

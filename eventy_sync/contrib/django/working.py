@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Sequence
 from typing import Any
 
-from eventy_sync.contrib.django.queues import AnyQueue, adopt_queue
-from eventy_sync.contrib.django.subscribing import as_handler, declared, with_fresh_connections
+from eventy_sync.cli.working import program
+from eventy_sync.contrib.declaring import as_handler
+from eventy_sync.contrib.django.queues import adopt_queue
+from eventy_sync.contrib.django.subscribing import declared, with_fresh_connections
+from eventy_sync.contrib.process_queues import AnyQueue
 from eventy_sync.file.running import check_threads
 
 logger = logging.getLogger(__name__)
@@ -35,18 +37,10 @@ def own_command(alias: str, threads: int | None, burst: bool, inherited: dict[st
 
     `inherited` are the options that Django gives to every command; the settings' name is in the environment.
     """
-    command = [sys.executable, *_program(), "eventy_worker", "--alias", alias, "--skip-checks"]
+    command = [sys.executable, *program(), "eventy_worker", "--alias", alias, "--skip-checks"]
     command += [*(["--threads", str(threads)] if threads else []), *(["--burst"] * burst)]
     command += [*(["--pythonpath", str(inherited["pythonpath"])] if inherited.get("pythonpath") else [])]
     return [*command, "--verbosity", str(inherited.get("verbosity", 1))]
-
-
-def _program() -> Sequence[str]:
-    """Return what this process was started with: ``manage.py``, or ``-m django``."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    if spec is None:
-        return [sys.argv[0]]
-    return ["-m", spec.name.removesuffix(".__main__")]
 
 
 def serve_under_reloader(alias: str, threads: int | None) -> None:

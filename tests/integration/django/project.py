@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import json
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
-from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from tests import web_projects
 
 FILES = {
     "manage.py": """
@@ -173,87 +169,22 @@ FILES = {
 }
 
 
-class Project:
-    """The project in a directory, and the processes that were started in it."""
+class Project(web_projects.Project):
+    """What ``django-admin startproject`` makes, and an app."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.root = directory / "orders"
-        self._started: list[subprocess.Popen[str]] = []
-        for name, text in FILES.items():
-            self.write(name, text)
-
-    def write(self, name: str, text: str) -> None:
-        """Write one of its files."""
-        path = self.directory / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(textwrap.dedent(text))
-
-    def _environment(self, env: dict[str, str]) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("EVENTY_", "DJANGO_"))}
-        path = os.pathsep.join(map(str, (REPOSITORY, self.directory, Path(__file__).parent)))
-        return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default", **env}
+    files = FILES
+    also_on_path = (Path(__file__).parent,)
+    application = "wsgi"
+    worker = ("manage.py", "eventy_worker")
 
     def manage(self, *arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``manage.py`` to its end."""
-        return subprocess.run(
-            [sys.executable, "manage.py", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=self.directory,
-            env=self._environment(env),
-            stdin=subprocess.DEVNULL,
-        )
+        return self.run("manage.py", *arguments, **env)
 
-    def start(self, *command: object, **env: str) -> Started:
-        """Start Python with these arguments, and leave it running; it is killed at the end."""
-        started = Started(self.directory, [sys.executable, *map(str, command)], self._environment(env))
-        self._started.append(started.process)
-        return started
+    def prepare(self) -> None:
+        """Make the database's tables."""
+        assert self.manage("migrate", "--verbosity", "0").returncode == 0
 
-    def end(self) -> None:
-        """Kill what is left running, with what it has started in its session."""
-        for process in self._started:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
-
-
-class Started:
-    """A running process, its output in files that tests look into."""
-
-    _count = 0
-
-    def __init__(self, directory: Path, command: list[str], env: dict[str, Any]) -> None:
-        Started._count += 1
-        self._output = directory / f"output-{Started._count}.txt"
-        self._errors = directory / f"errors-{Started._count}.txt"
-        with self._output.open("w") as output, self._errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                cwd=directory,
-                env=env,
-                start_new_session=True,
-                text=True,
-            )
-
-    @property
-    def output(self) -> str:
-        """What it has printed."""
-        return self._output.read_text()
-
-    @property
-    def errors(self) -> str:
-        """What it has logged."""
-        return self._errors.read_text()
-
-    def stop(self, timeout_seconds: float = 20.0) -> int:
-        """Send SIGTERM and return the exit status."""
-        self.process.terminate()
-        return self.process.wait(timeout_seconds)
+    def queue_settings(self, **settings: object) -> dict[str, str]:
+        """Return the environment that adds settings of the queue."""
+        return {"TEST_QUEUE": json.dumps(settings)}

@@ -7,33 +7,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
-from eventy_sync import FileEventQueue
-
 Wait = Callable[..., None]
-
-
-@dataclass
-class Order:
-    """As the project has it."""
-
-    id: int
-    total: float
-
-
-@pytest.fixture
-def publish(project: Any) -> Callable[..., None]:
-    """Publish orders from another process than the project's."""
-
-    def publish(*numbers: int, total: float = 1.0) -> None:
-        with FileEventQueue(project.root, payload_type=Order) as queue:
-            queue.publish_many([Order(n, total) for n in numbers])
-
-    return publish
 
 
 def migrated(project: Any) -> Any:
@@ -76,9 +52,9 @@ def test_a_look_makes_no_queue(project: Any) -> None:
     assert not project.root.exists()
 
 
-def test_info_and_tail_print_what_the_command_line_prints(project: Any, publish: Callable[..., None]) -> None:
+def test_info_and_tail_print_what_the_command_line_prints(project: Any) -> None:
     """Of the queue in the settings."""
-    publish(*range(1, 13))
+    project.publish(*range(1, 13))
     info = json.loads(project.manage("eventy_info", "--json").stdout)
     assert (info["name"], info["tail"]) == ("orders", 12)
     assert "events           12\n" in project.manage("eventy_info").stdout
@@ -89,53 +65,53 @@ def test_info_and_tail_print_what_the_command_line_prints(project: Any, publish:
     assert "from 1 on" in project.manage("eventy_tail", "--from", 0).stderr
 
 
-def test_tail_follows(project: Any, publish: Callable[..., None], wait_until: Wait) -> None:
+def test_tail_follows(project: Any, wait_until: Wait) -> None:
     """Events are printed as they come, until Ctrl-C."""
-    publish(1)
+    project.publish(1)
     tail = project.start("manage.py", "eventy_tail", "--follow")
     wait_until(lambda: '"id":1,' in tail.output)
-    publish(2)
+    project.publish(2)
     wait_until(lambda: '"id":2,' in tail.output)
     tail.process.send_signal(signal.SIGINT)
     assert tail.process.wait(20) == 0
     assert "Traceback" not in tail.errors
 
 
-def test_a_burst_handles_what_is_there_with_fresh_connections(project: Any, publish: Callable[..., None]) -> None:
+def test_a_burst_handles_what_is_there_with_fresh_connections(project: Any) -> None:
     """Handlers are found in subscribers.py, and the database's connection is not kept from event to event."""
-    publish(1, 2, 3)
+    project.publish(1, 2, 3)
     done = migrated(project).manage("eventy_worker", "--burst")
     assert (done.returncode, done.stdout) == (0, "billed 1 fresh\nbilled 2 fresh\nbilled 3 fresh\n")
     assert "Traceback" not in done.stderr
 
 
-def test_several_processes_share_the_work(project: Any, publish: Callable[..., None], wait_until: Wait) -> None:
+def test_several_processes_share_the_work(project: Any, wait_until: Wait) -> None:
     """Each event is handled by one of them; one that is killed is replaced; SIGTERM ends all."""
     worker = migrated(project).start("manage.py", "eventy_worker", "--processes", 2, "--threads", 2)
     wait_until(lambda: worker.errors.count("runs the queue 'default': worker_id") == 2)
-    publish(*range(1, 41))
+    project.publish(*range(1, 41))
     wait_until(lambda: worker.output.count("billed") == 40)
     pids = [int(line.split("pid=")[1]) for line in worker.errors.splitlines() if "process started" in line]
     assert len(pids) == 2
     os.kill(pids[0], signal.SIGKILL)
     wait_until(lambda: worker.errors.count("runs the queue 'default': worker_id") == 3)
-    publish(41)
+    project.publish(41)
     wait_until(lambda: "billed 41 " in worker.output)
     assert worker.stop() == 0
     assert worker.output.count("billed") == 41
     assert worker.errors.endswith("workers stopped\n")
 
 
-def test_a_worker_without_manage_py_starts_itself_again(project: Any, publish: Callable[..., None]) -> None:
+def test_a_worker_without_manage_py_starts_itself_again(project: Any) -> None:
     """As ``python -m django``, with the settings of the environment."""
-    publish(1, 2)
+    project.publish(1, 2)
     arguments = ("-m", "django", "eventy_worker", "--burst", "--processes", 2)
     worker = migrated(project).start(*arguments, DJANGO_SETTINGS_MODULE="settings")
     assert worker.process.wait(30) == 0, worker.errors
     assert worker.output.count("billed") == 2
 
 
-def test_a_handler_publishes_to_the_queue_that_the_worker_has_open(project: Any, publish: Callable[..., None]) -> None:
+def test_a_handler_publishes_to_the_queue_that_the_worker_has_open(project: Any) -> None:
     """The queue is not opened a second time, and what the handler publishes is handled."""
     project.write(
         "shop/subscribers.py",
@@ -151,7 +127,7 @@ def test_a_handler_publishes_to_the_queue_that_the_worker_has_open(project: Any,
                 get_queue().publish(Order(event.payload.id + 1, 1.0))
         """,
     )
-    publish(1)
+    project.publish(1)
     done = project.manage("eventy_worker", "--burst")
     worker_id = done.stderr.split()[1]
     assert done.stdout.splitlines() == [f"handled {n} {worker_id}" for n in (1, 2, 3)]
@@ -165,14 +141,14 @@ def test_a_worker_without_handlers_says_so(project: Any) -> None:
     assert "no app has a subscribers.py with a @subscriber for the queue 'default'" in done.stderr
 
 
-def test_a_worker_starts_anew_when_a_file_changes(project: Any, publish: Callable[..., None], wait_until: Wait) -> None:
+def test_a_worker_starts_anew_when_a_file_changes(project: Any, wait_until: Wait) -> None:
     """With DEBUG; what is published meanwhile is not lost."""
     worker = migrated(project).start("manage.py", "eventy_worker", TEST_DEBUG="1")
     wait_until(lambda: "runs the queue 'default'" in worker.errors)
-    publish(1)
+    project.publish(1)
     wait_until(lambda: "billed 1 " in worker.output)
     changed = (project.directory / "shop" / "subscribers.py").read_text().replace('"billed"', '"charged"')
-    publish(2)
+    project.publish(2)
     saved_at = 0.0
 
     def has_started_anew() -> bool:
@@ -185,20 +161,18 @@ def test_a_worker_starts_anew_when_a_file_changes(project: Any, publish: Callabl
 
     wait_until(has_started_anew)
     wait_until(lambda: "ed 2 " in worker.output)
-    publish(3)
+    project.publish(3)
     wait_until(lambda: "charged 3 " in worker.output)
     os.killpg(worker.process.pid, signal.SIGINT)  # the terminal tells both of its processes
     assert worker.process.wait(20) == 0
     assert "Traceback" not in worker.errors
 
 
-def test_a_worker_does_not_start_anew_when_told_so(
-    project: Any, publish: Callable[..., None], wait_until: Wait
-) -> None:
+def test_a_worker_does_not_start_anew_when_told_so(project: Any, wait_until: Wait) -> None:
     """One process, which SIGTERM ends well."""
     worker = migrated(project).start("manage.py", "eventy_worker", "--noreload", TEST_DEBUG="1")
     wait_until(lambda: "Ctrl-C stops it" in worker.errors)
-    publish(1)
+    project.publish(1)
     wait_until(lambda: "billed 1 " in worker.output)
     assert worker.stop() == 0
     assert worker.errors.endswith("worker stopped\n")

@@ -13,8 +13,7 @@ from eventy_sync.cli.queue_choice import say_the_mode_once
 from eventy_sync.contrib.django.configuration import DEFAULT_ALIAS
 from eventy_sync.contrib.django.queues import settings_of
 from eventy_sync.errors import EventyError
-from eventy_sync.file import AbstractFileEventQueue, FileEventQueue
-from eventy_sync.file.identity import read_identity
+from eventy_sync.file import AbstractFileEventQueue
 
 
 def add_alias(parser: CommandParser) -> None:
@@ -35,10 +34,7 @@ def errors_in_one_line() -> Iterator[None]:
 
 @contextmanager
 def looked_at(command: BaseCommand, alias: str) -> Iterator[AbstractFileEventQueue[Any]]:
-    """Open a queue that is there, only to look at it, and print to the command's output.
-
-    A look makes no queue, and no root join others: one that has not is looked at as the files it is.
-    """
+    """Open a queue that is there, only to look at it, and print to the command's output."""
     say_the_mode_once()
     output: Any = command.stdout
     output.ending = ""  # whoever prints ends lines themselves
@@ -46,9 +42,5 @@ def looked_at(command: BaseCommand, alias: str) -> Iterator[AbstractFileEventQue
         found = settings_of(alias)
         if found.at_once:
             raise CommandError(f"the queue {alias!r} has DELIVER_AT_ONCE: it is in each process that publishes, alone")
-        queue = found.make_queue()
-        if read_identity(queue.root_dir).joined is None:  # type: ignore[arg-type]
-            given = ("root_dir", "payload_type", "name", "event_serializer")
-            queue = FileEventQueue(**{name: found.fields[name] for name in given if name in found.fields})
-        with queue:
+        with found.make_queue_to_look_at() as queue:
             yield queue

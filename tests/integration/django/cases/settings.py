@@ -19,7 +19,7 @@ from django.test import SimpleTestCase
 from eventy_sync import FileEventQueue, JsonSerializer, RedisFileEventQueue
 from eventy_sync.contrib.django import close_queues, get_queue
 from eventy_sync.contrib.django.checks import check_settings
-from eventy_sync.contrib.django.configuration import keys_of
+from eventy_sync.contrib.settings import keys_of
 
 SECRET = "s3cr3t"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import sys
 from typing import Any
 
@@ -13,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import autoreload
 
 from eventy_sync.cli.bar import bar_is_possible
-from eventy_sync.cli.working import MOST_PROCESSES, log_process_ids, supervise, work_here, work_supervised
+from eventy_sync.cli.working import MOST_PROCESSES, log_as_a_worker, supervise, work_here, work_supervised
 from eventy_sync.contrib.django.management.options import add_alias, errors_in_one_line
 from eventy_sync.contrib.django.queues import settings_of
 from eventy_sync.contrib.django.working import load_queue, own_command, serve_under_reloader
@@ -52,7 +51,7 @@ class Command(BaseCommand):
         _check_count("--processes", options["processes"], MOST_PROCESSES)
         if threads is not None:
             _check_count("--threads", threads, MOST_THREADS)
-        _log_as_a_worker(options["verbosity"])
+        log_as_a_worker(options["verbosity"])
         with errors_in_one_line():
             if settings_of(alias).at_once:
                 raise CommandError(f"the queue {alias!r} has DELIVER_AT_ONCE: nothing is left to a worker")
@@ -79,13 +78,3 @@ class Command(BaseCommand):
 def _check_count(option: str, count: int, most: int) -> None:
     if not 1 <= count <= most:
         raise CommandError(f"{option} is a whole number from 1 to {most}")
-
-
-def _log_as_a_worker(verbosity: int) -> None:
-    """Log to stderr what a worker does, unless the project's LOGGING says where to."""
-    if logging.getLogger("eventy_sync").hasHandlers():
-        return
-    logging.basicConfig(level=logging.INFO if verbosity > 1 else logging.WARNING)
-    log_process_ids()
-    if verbosity:
-        logging.getLogger("eventy_sync").setLevel(logging.INFO)

@@ -1,15 +1,10 @@
-"""Requests publish under gunicorn: nothing is lost or doubled, and Redis may go."""
+"""Requests to Django and Flask publish under gunicorn: nothing is lost or doubled, and Redis may go."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +12,26 @@ import pytest
 
 from eventy_sync import FileEventQueue, RedisFileEventQueue
 from eventy_sync.redis.server import RedisServer
+from tests.integration.django.project import Project as DjangoProject
+from tests.integration.flask.project import Project as FlaskProject
+from tests.web_projects import Order, Project, Site
 
 Wait = Callable[..., None]
 REQUESTS = 120
 
 
-@dataclass
-class Order:
-    """As the project has it."""
-
-    id: int
-    total: float
-
-
-class Site:
-    """The project under gunicorn."""
-
-    def __init__(self, project: Any, options: tuple[object, ...], env: dict[str, str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        bind = ("--bind", f"127.0.0.1:{self.port}", "--no-control-socket")
-        self.started = project.start("-m", "gunicorn", "wsgi", *bind, *options, **env)
-
-    def get(self, path: str) -> tuple[int, Any]:
-        """Ask for a page of JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        finally:
-            connection.close()
-
-    def is_up(self) -> bool:
-        """Return whether it answers."""
-        with suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-            return True
-        return False
+@pytest.fixture(params=[DjangoProject, FlaskProject], ids=["django", "flask"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
+    """A minimal project; what it has started is killed at the end."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    made = request.param(directory)
+    yield made
+    made.end()
 
 
 @pytest.fixture
-def serve(project: Any, wait_until: Wait) -> Callable[..., Site]:
+def serve(project: Project, wait_until: Wait) -> Callable[..., Site]:
     """Start gunicorn, and return when it answers."""
 
     def serve(*options: object, **env: str) -> Site:
@@ -82,7 +54,7 @@ def published(root: Path) -> list[int]:
     ids=["one", "several-with-threads", "preload"],
 )
 def test_nothing_is_lost_or_doubled(
-    project: Any, serve: Callable[..., Site], workers: int, options: tuple[object, ...]
+    project: Project, serve: Callable[..., Site], workers: int, options: tuple[object, ...]
 ) -> None:
     """Each request publishes once, from all workers, with no thread but the one that syncs; SIGTERM ends well.
 
@@ -104,10 +76,10 @@ def test_nothing_is_lost_or_doubled(
     assert "Traceback" not in site.started.errors
 
 
-def test_a_worker_handles_what_requests_publish(project: Any, serve: Callable[..., Site], wait_until: Wait) -> None:
+def test_a_worker_handles_what_requests_publish(project: Project, serve: Callable[..., Site], wait_until: Wait) -> None:
     """Each event once, and none in the process that publishes."""
-    assert project.manage("migrate", "--verbosity", "0").returncode == 0
-    worker = project.start("manage.py", "eventy_worker")
+    project.prepare()
+    worker = project.start(*project.worker)
     site = serve("--workers", 2)
     for n in range(1, 21):
         assert site.get(f"/order/{n}/")[0] == 200
@@ -119,11 +91,11 @@ def test_a_worker_handles_what_requests_publish(project: Any, serve: Callable[..
 
 
 def test_a_queue_of_one_host_is_published_to_without_redis(
-    project: Any, serve: Callable[..., Site], server: RedisServer
+    project: Project, serve: Callable[..., Site], server: RedisServer
 ) -> None:
     """The server is killed: each request is answered within a second, and its event is there."""
-    settings = json.dumps({"REDIS_URL": server.url})
-    site = serve("--workers", 2, "--threads", 2, "--preload", TEST_QUEUE=settings, TEST_PUBLISH_AT_IMPORT="1")
+    settings = project.queue_settings(REDIS_URL=server.url)
+    site = serve("--workers", 2, "--threads", 2, "--preload", TEST_PUBLISH_AT_IMPORT="1", **settings)
     for n in range(1, 11):
         status, answer = site.get(f"/order/{n}/")
         assert (status, set(answer["threads"]) <= {"eventy-orders-sync"}) == (200, True)
@@ -141,12 +113,12 @@ def test_a_queue_of_one_host_is_published_to_without_redis(
 
 
 def test_a_queue_of_several_hosts_refuses_without_redis(
-    project: Any, serve: Callable[..., Site], server: RedisServer, tmp_path: Path
+    project: Project, serve: Callable[..., Site], server: RedisServer, tmp_path: Path
 ) -> None:
     """The server is killed: each request is told so within a second, and what is refused is not published later."""
     with RedisFileEventQueue(tmp_path / "other" / "orders", Order, redis_url=server.url) as other:
         other.publish(Order(0, 1.0))
-        site = serve("--workers", 2, TEST_QUEUE=json.dumps({"REDIS_URL": server.url}))
+        site = serve("--workers", 2, **project.queue_settings(REDIS_URL=server.url))
         for n in range(1, 11):
             assert site.get(f"/order/{n}/")[0] == 200
         server.kill()
