@@ -64,7 +64,8 @@ def _look_at_log(log: LogView) -> Iterator[Finding]:
         )
         yield Finding(PART, "events", OK, text)
     if found.torn_bytes:
-        text = f"a writer that died has left {counted(found.torn_bytes, 'byte')} at the end; the next publish puts them aside"
+        left = counted(found.torn_bytes, "byte")
+        text = f"{left} at the end, left by a writer that died; the next publish puts them aside"
         yield Finding(PART, "events", OK, text)
     if found.gaps:
         text = f"{counted(found.gaps, 'event')} lost for good and marked so; readers pass them by"

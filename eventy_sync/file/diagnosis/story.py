@@ -165,7 +165,7 @@ def _in_group(place: EventInGroup, lag: int) -> Step:
         text = f"{name}: {what} attempt {place.attempts + 1}{paused}"
         return Step(until, "waiting", text, {**facts, "attempts": place.attempts})
     kind, text = _without_a_time(place, lag)
-    return Step(None, kind, f"{name}: {text}{paused}", facts)
+    return Step(None, kind, f"{name}: {text}{paused if kind == 'fresh' else ''}", facts)
 
 
 def _without_a_time(place: EventInGroup, lag: int) -> tuple[str, str]:

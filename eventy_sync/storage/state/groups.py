@@ -92,12 +92,13 @@ class GroupTable:
         waiting = self._connection.rows(_WAITING_EVENT, (group, event_id))
         dead = self._connection.rows(f"{_DEAD_LETTERS} AND event_id = ?", (group, event_id))
         is_open = bool(leases or waiting or dead)
-        is_known = knows_all or bool(self._connection.rows(_FINISHED_EVENT, (group, event_id, event_id)))
+        is_told = bool(self._connection.rows(_FINISHED_EVENT, (group, event_id, event_id)))  # maybe of another root
+        is_finished = event_id >= from_index and not is_open and (is_told or (knows_all and event_id < next_id))
         return EventInGroup(
             group,
             is_in_group=event_id >= from_index or is_open,
-            is_handed_out=event_id < next_id,
-            is_finished=from_index <= event_id < next_id and not is_open and is_known,
+            is_handed_out=event_id < next_id or is_told,
+            is_finished=is_finished,
             is_paused=bool(paused),
             held_by=_held_by(leases[0]) if leases else None,
             waits_until=from_microseconds(waiting[0][0]) if waiting else None,

@@ -15,7 +15,7 @@ from typing import Any
 from eventy_sync.errors import QueueFormatError, StorageError
 from eventy_sync.storage.state import schema
 from eventy_sync.storage.state.claims import ClaimTable
-from eventy_sync.storage.state.connection import BUSY_TIMEOUT_SECONDS, Connection
+from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.groups import GroupTable
 from eventy_sync.storage.state.outbox import Outbox
 from eventy_sync.storage.state.results import ResultTable
@@ -75,14 +75,7 @@ class _ReadOnlyConnection(Connection):
         if not os.path.lexists(self.path):
             raise StorageError(f"there is no {str(self.path)!r}")
         self._takes_locks = self._log.exists()
-        how = "mode=ro" if self._takes_locks else "mode=ro&immutable=1"
-        database = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?nofollow=1&{how}",
-            uri=True,
-            timeout=BUSY_TIMEOUT_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        database = self._open_file("&mode=ro" if self._takes_locks else "&mode=ro&immutable=1")
         try:
             if (version := self._version(database)) < schema.VERSION:
                 raise QueueFormatError(
