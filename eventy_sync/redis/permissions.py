@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import redis
 
-from eventy_sync.errors import CoordinationError, RedisConfigurationError
+from eventy_sync.errors import RedisConfigurationError
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link
 from eventy_sync.redis.pool import ServerPool
+from eventy_sync.redis.translation import translated
 
 _SHA = "0" * 40
 _ON_A_KEY: dict[str, tuple[Argument, ...]] = {
@@ -80,14 +81,13 @@ def _refusal(link: Link, command: tuple[Argument, ...]) -> str | None:
     try:
         link.command(*command)
     except RedisConfigurationError as exc:
-        return str(exc) if _is_denied(exc) else None  # permitted, and refused for another reason, as it was meant
+        return str(exc) if _is_denied(exc.__cause__) else None  # permitted, and refused otherwise, as it was meant
     return None
 
 
-def _is_denied(exc: CoordinationError) -> bool:
-    cause = exc.__cause__
-    return isinstance(cause, redis.exceptions.NoPermissionError) or any(
-        sign in str(cause) for sign in ("NOPERM", "o permissions to ", "user executing the script can't")
+def _is_denied(exc: BaseException | None) -> bool:
+    return isinstance(exc, redis.exceptions.NoPermissionError) or any(
+        sign in str(exc) for sign in ("NOPERM", "o permissions to ", "user executing the script can't")
     )
 
 
@@ -99,13 +99,15 @@ def _is_about(what: str, refusal: str | None) -> bool:
 def _missing_of_channels(pool: ServerPool, keys: Keys) -> list[str]:
     """Try to subscribe, over a connection of its own: it serves for nothing else then."""
     connection = pool.make()
+    name = "subscribe"
     try:
         for name in ("subscribe", "unsubscribe"):
             connection.send_command(name.upper(), _channel(keys))
-            try:
-                connection.read_response()
-            except redis.ResponseError:
-                return [name]
+            connection.read_response()
         return []
+    except (redis.RedisError, OSError) as exc:
+        if _is_denied(exc):
+            return [name]
+        raise translated(exc) from exc
     finally:
         connection.disconnect()

@@ -16,6 +16,7 @@ import pytest
 from eventy_sync import FileEventQueue, QueueEvent
 from eventy_sync.redis import RedisFileEventQueue
 from eventy_sync.redis.server import RedisServer
+from tests.redis_topologies import ClusterNode, SentinelServer
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -257,6 +258,49 @@ def test_a_healthy_queue_on_a_server_is_well_and_is_left_as_it_was(look: Look, s
         "connection", "version", "eviction", "permissions", "latency", "clock"
     }  # fmt: skip
     assert found.of("queue")["text"] == "'orders': the last event is 6"
+
+
+@pytest.fixture(params=["unix", "sentinel", "cluster"])
+def another_url(request: pytest.FixtureRequest, server: RedisServer, wait_until: Callable[..., None]) -> Iterator[str]:
+    """Another way to a server."""
+    if request.param == "unix":
+        yield server.unix_url
+    elif request.param == "sentinel":
+        with SentinelServer(server) as sentinel:
+            yield sentinel.service_url
+    else:
+        with ClusterNode() as node:
+            node.take_all_slots()
+            wait_until(lambda: node.is_ready)
+            yield node.cluster_url
+
+
+def test_a_server_is_looked_at_whichever_way_leads_to_it(look: Look, root: Path, another_url: str) -> None:
+    """A unix socket, sentinels, a cluster."""
+    with joined(root, another_url) as queue:
+        fill(queue)
+    found = look(root, "--redis", another_url)
+    assert (found.code, found.not_well()) == (0, [])
+    assert found.of("queue")["text"] == "'orders': the last event is 6"
+
+
+def test_a_replica_is_an_error(look: Look, server: RedisServer) -> None:
+    """It refuses what a queue writes; so what is permitted cannot be told."""
+    with RedisServer(replicaof=f"127.0.0.1 {server.port}") as replica:
+        found = look("--redis", replica.url)
+    assert found.code == 1
+    assert ("error", "role") in found.not_well()
+
+
+def test_a_user_who_lacks_a_permission_is_told_of_it(look: Look, server: RedisServer) -> None:
+    """With the words that mend it; one who may not ask for INFO is only warned."""
+    for without, expected in (("xadd", ("error", "permissions")), ("info", ("warning", "version"))):
+        rules = ["on", f">{SECRET}", "~eventy:*", "resetchannels", "&eventy:*", "+@all", f"-{without}"]
+        server.command("ACL", "SETUSER", "orders", "reset", *rules)
+        found = look("--redis", server.url.replace("//", f"//orders:{SECRET}@"))
+        assert expected in found.not_well()
+        assert f"+{without}" in found.of(expected[1])["advice"]
+        assert SECRET not in found.text
 
 
 def test_a_server_alone_is_looked_at(look: Look, server: RedisServer) -> None:
