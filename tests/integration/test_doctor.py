@@ -286,7 +286,8 @@ def test_a_server_is_looked_at_whichever_way_leads_to_it(look: Look, root: Path,
 
 def test_a_replica_is_an_error(look: Look, server: RedisServer) -> None:
     """It refuses what a queue writes; so what is permitted cannot be told."""
-    with RedisServer(replicaof=f"127.0.0.1 {server.port}") as replica:
+    with RedisServer() as replica:
+        replica.command("REPLICAOF", "127.0.0.1", server.port)
         found = look("--redis", replica.url)
     assert found.code == 1
     assert ("error", "role") in found.not_well()
