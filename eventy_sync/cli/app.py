@@ -11,7 +11,17 @@ from typing import Any
 
 import click
 
-from eventy_sync.cli import demo, grouping, inspecting, maintenance, metering, operating, publishing, working
+from eventy_sync.cli import (
+    demo,
+    diagnosing,
+    grouping,
+    inspecting,
+    maintenance,
+    metering,
+    operating,
+    publishing,
+    working,
+)
 from eventy_sync.errors import EventyError
 from eventy_sync.version import __version__
 
@@ -83,6 +93,8 @@ for each in (
     metering.metrics,
     operating.resync,
     operating.forget_root,
+    diagnosing.doctor,
+    diagnosing.why,
     maintenance.verify,
     maintenance.repair,
     maintenance.gc,

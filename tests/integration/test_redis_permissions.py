@@ -14,7 +14,10 @@ import redis
 import eventy_sync.redis
 from eventy_sync import RedisConfigurationError, Subscriber
 from eventy_sync.redis import RedisFileEventQueue
+from eventy_sync.redis.keys import Keys
+from eventy_sync.redis.permissions import COMMANDS, missing_permissions
 from eventy_sync.redis.server import RedisServer
+from eventy_sync.redis.server_address import make_pool
 
 Queue = RedisFileEventQueue[Any]
 Wait = Callable[..., None]
@@ -193,3 +196,42 @@ def test_the_documented_user_may_do_nothing_else(server: RedisServer, tmp_path: 
         ):
             with pytest.raises(redis.exceptions.NoPermissionError):
                 client.execute_command(*command.split())
+
+
+def missing(user: UserOfTheDocument) -> list[str]:
+    pool = make_pool(user.url, 0, None)
+    try:
+        return missing_permissions(pool, Keys("eventy", "orders"))
+    finally:
+        pool.disconnect()
+
+
+def test_each_permission_of_the_document_is_tried_by_the_doctor(server: RedisServer, tmp_path: Path) -> None:
+    """All of them and no others; the documented user lacks none, and no key is left."""
+    assert {word[1:] for word in documented_user() if word.startswith("+")} == COMMANDS
+    user = UserOfTheDocument(server, tmp_path)
+    assert missing(user) == []
+    assert user.denied() == []
+    assert server.command("KEYS", "*") == []
+
+
+def test_each_permission_that_is_missing_is_named(server: RedisServer, tmp_path: Path) -> None:
+    """That one and no other, and whatever is missing, no key is left."""
+    words = [word for word in documented_user() if word.startswith("+")]
+    found = {}
+    for word in words:
+        server.command("ACL", "DELUSER", documented_user()[0])
+        found[word] = missing(UserOfTheDocument(server, tmp_path, without=word))
+        assert server.command("KEYS", "*") == []
+    wanted = {word: [word] for word in words}
+    if server.version < (7, 0):  # it knows no permission for a subcommand of a command that is permitted otherwise
+        wanted["+script|load"] = found["+script|load"]
+    assert found == wanted
+
+
+@pytest.mark.parametrize(("without", "named"), [("~eventy:*", "~eventy:orders:*"), ("&eventy:*", "&eventy:orders:*")])
+def test_keys_and_channels_that_one_may_not_touch_are_named(
+    server: RedisServer, tmp_path: Path, without: str, named: str
+) -> None:
+    """Rather than every command that touches them."""
+    assert missing(UserOfTheDocument(server, tmp_path, without=without)) == [named]

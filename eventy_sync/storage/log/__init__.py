@@ -20,6 +20,7 @@ from eventy_sync.storage.log.record import (
 )
 from eventy_sync.storage.log.repair import Verification, repair, verify
 from eventy_sync.storage.log.retention import Retention, SegmentSummary
+from eventy_sync.storage.log.view import LogView
 from eventy_sync.storage.log.writer import Durability
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "LocalNumbering",
     "LogEnd",
     "LogReader",
+    "LogView",
     "Marks",
     "Numbering",
     "Retention",

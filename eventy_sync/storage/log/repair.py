@@ -19,6 +19,7 @@ from eventy_sync.storage.log.layout import broken_path, first_id_of
 from eventy_sync.storage.log.reader import Item
 from eventy_sync.storage.log.record import BadRecordError, StoredRecord, build, gap_fields, parse
 from eventy_sync.storage.log.segment import Segment, lines
+from eventy_sync.storage.log.view import LogView
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +28,21 @@ _READ_AT_ONCE = 1000
 
 @dataclass
 class Verification:
-    """What a walk over the whole log found.  `torn_bytes` is what a dead writer left at the end; it is harmless."""
+    """What a walk over the whole log found.
+
+    `torn_bytes` is what a dead writer left at the end; it is harmless.  `gaps` are events of which the log says itself
+    that they are lost: repaired damage, or what no root had.
+    """
 
     events: int = 0
     segments: int = 0
     size_bytes: int = 0
     torn_bytes: int = 0
+    gaps: int = 0
     damages: list[CorruptRecordError] = field(default_factory=list)
 
 
-def verify(log: EventLog) -> Verification:
+def verify(log: LogView) -> Verification:
     """Read every record of the log as it is now.
 
     Raises:
@@ -44,11 +50,16 @@ def verify(log: EventLog) -> Verification:
     """
     segments = log.summaries()
     found = Verification(segments=len(segments), size_bytes=log.size_bytes())
-    for item in _walk(log, log.tail()):
+    expected, tail = log.oldest(), log.tail()
+    for item in _walk(log, tail):
         if isinstance(item, StoredRecord):
+            found.gaps += max(0, item.id - expected)
             found.events += 1
         else:
+            found.gaps += max(0, item.first_id - expected)
             found.damages.append(item)
+        expected = item.last_id + 1
+    found.gaps += max(0, tail + 1 - expected)
     if segments:
         with storage_errors("read", log.directory), Segment(log.directory, segments[-1].first_id) as active:
             end = active.end()
@@ -56,7 +67,7 @@ def verify(log: EventLog) -> Verification:
     return found
 
 
-def _walk(log: EventLog, tail: int) -> Iterator[Item]:
+def _walk(log: LogView, tail: int) -> Iterator[Item]:
     reader = log.reader(log.oldest())
     try:
         while reader.next_id <= tail and (items := reader.read(_READ_AT_ONCE)):

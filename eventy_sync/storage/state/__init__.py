@@ -10,7 +10,7 @@ from eventy_sync.storage.state.group_mirror import Grant, GroupMirror
 from eventy_sync.storage.state.group_place import is_shared
 from eventy_sync.storage.state.group_records import Death, Lease, Retry, Settlement, Taken, Want
 from eventy_sync.storage.state.group_states import GroupState, HeldLease, WaitingEvent, merged
-from eventy_sync.storage.state.groups import GroupTable
+from eventy_sync.storage.state.groups import EventInGroup, GroupTable
 from eventy_sync.storage.state.handling_times import BOUNDS_SECONDS, HandlingTime
 from eventy_sync.storage.state.leases import RAN_OUT, LeaseTable, PlaceChangedError
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED
@@ -20,6 +20,7 @@ from eventy_sync.storage.state.result_runs import ResultRun, make_runs
 from eventy_sync.storage.state.results import ResultTable
 from eventy_sync.storage.state.store import StateStore
 from eventy_sync.storage.state.subscriptions import StoredSubscription, SubscriptionTable
+from eventy_sync.storage.state.view import StateView
 
 __all__ = [
     "BOUNDS_SECONDS",
@@ -32,6 +33,7 @@ __all__ = [
     "ClaimTable",
     "DeadRow",
     "Death",
+    "EventInGroup",
     "Grant",
     "GroupChange",
     "GroupMirror",
@@ -49,6 +51,7 @@ __all__ = [
     "Retry",
     "Settlement",
     "StateStore",
+    "StateView",
     "StoredSubscription",
     "SubscriptionTable",
     "Taken",

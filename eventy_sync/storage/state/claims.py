@@ -213,6 +213,12 @@ class ClaimTable:
         found = [self._connection.rows(statement, (check_claim_id(each), *live)) for each in claim_ids]
         return [_from_row(rows[0]) if rows else None for rows in found]
 
+    def ending_in(self, ending: str) -> list[Claim]:
+        """Return the claims that are held and whose ids end so, by id.  Looks at every claim."""
+        statement = f"SELECT {_COLUMNS} FROM claims WHERE substr(id, -?) = ? AND {_LIVE} ORDER BY id"
+        rows = self._connection.rows(statement, (len(ending), ending, *live_parameters(self._clocks())))
+        return [_from_row(row) for row in rows]
+
     def held(self) -> list[Held]:
         """Return all claims that are held, certain or not."""
         now = self._clocks()

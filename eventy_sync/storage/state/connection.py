@@ -104,13 +104,7 @@ class Connection:
     def _connect(self) -> sqlite3.Connection:
         with _opening:
             _make_private_file(self.path)
-            database = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?nofollow=1",
-                uri=True,
-                timeout=BUSY_TIMEOUT_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            database = self._open_file("")
         try:
             self._version(database)  # a later one is left as it is
             _use_wal(database)
@@ -120,6 +114,16 @@ class Connection:
             database.close()
             raise
         return database
+
+    def _open_file(self, options: str) -> sqlite3.Connection:
+        """Open the file with these options of SQLite's URIs, such as "&mode=ro"."""
+        return sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?nofollow=1{options}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
 
     def _make_schema(self, database: sqlite3.Connection) -> None:
         """Make the tables that are not there yet; one of several processes does it."""

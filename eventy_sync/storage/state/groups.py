@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from eventy_sync.errors import GroupNotFoundError
 from eventy_sync.models import DeadLetter, GroupInfo, Page
 from eventy_sync.paging import check_limit, decode_page_id, encode_page_id
-from eventy_sync.storage.state.boot_clock import Now, read_clocks
+from eventy_sync.storage.state.boot_clock import Now, live_parameters, live_term, read_clocks
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import from_microseconds
+from eventy_sync.storage.state.group_place import NAME, is_shared
 
 _KIND = "dead letters"
 _LEASED = "(SELECT COALESCE(SUM(last_id - first_id + 1), 0) FROM leases WHERE group_name = name AND attempt > 0)"
@@ -22,6 +25,45 @@ _WAITING = (  # leases without an attempt are left to whoever gets to them
 )
 _DEAD = "(SELECT COUNT(*) FROM dead_letters INDEXED BY dead_letters_by_group WHERE group_name = name)"
 _DEAD_COLUMNS = "event_id, group_name, attempts, details, worker_id, begun_at, died_at"
+_DEAD_LETTERS = f"SELECT {_DEAD_COLUMNS} FROM dead_letters WHERE group_name = ?"
+_LEASE_OF_EVENT = (
+    f"SELECT worker_id, attempt, token, begun_at, expires_at, {live_term('leases')} FROM leases "
+    "WHERE group_name = ? AND first_id <= ? AND last_id >= ?"
+)
+_WAITING_EVENT = "SELECT due_at, attempts FROM waiting WHERE group_name = ? AND event_id = ?"
+_FINISHED_EVENT = "SELECT 1 FROM finished WHERE group_name = ? AND first_id <= ? AND last_id >= ?"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBy:
+    """A lease on one event.  It `has_run_out` when the next worker that asks takes the event over."""
+
+    worker_id: UUID
+    attempt: int
+    token: int
+    begun_at: datetime
+    expires_at: datetime
+    has_run_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventInGroup:
+    """Where one event is in one group: at most one of `held_by`, `waits_until` and `dead_letter` is there.
+
+    One before the group's beginning is not `is_in_group`.  `attempts` have counted of one that waits.  One that
+    `is_handed_out` and in none of the three is finished, for certain if `is_finished`; if not, a worker of another
+    root may have it.
+    """
+
+    group: str
+    is_in_group: bool
+    is_handed_out: bool
+    is_finished: bool
+    is_paused: bool
+    held_by: HeldBy | None = None
+    waits_until: datetime | None = None
+    attempts: int = 0
+    dead_letter: DeadLetter | None = None
 
 
 class GroupTable:
@@ -39,6 +81,33 @@ class GroupTable:
             GroupInfo(name, next_id, max(0, tail - next_id + 1) + leased + waiting, leased, waiting, dead, bool(paused))
             for name, next_id, leased, waiting, dead, paused in rows
         ]
+
+    def of_event(self, event_id: int) -> list[EventInGroup]:
+        """Return where an event is in each group, as far as this root knows, by the groups' names."""
+        rows = self._connection.rows("SELECT name, from_index, next_id, paused FROM groups ORDER BY name")
+        places = self._connection.rows("SELECT value FROM remembered WHERE name = ?", (NAME,))
+        knows_all = not places or not is_shared(bytes(places[0][0]))
+        return [self._of_event(event_id, row, knows_all) for row in rows]
+
+    def _of_event(self, event_id: int, row: tuple[Any, ...], knows_all: bool) -> EventInGroup:
+        group, from_index, next_id, paused = row
+        leases = self._connection.rows(_LEASE_OF_EVENT, (*live_parameters(self._clocks()), group, event_id, event_id))
+        waiting = self._connection.rows(_WAITING_EVENT, (group, event_id))
+        dead = self._connection.rows(f"{_DEAD_LETTERS} AND event_id = ?", (group, event_id))
+        is_open = bool(leases or waiting or dead)
+        is_told = bool(self._connection.rows(_FINISHED_EVENT, (group, event_id, event_id)))  # maybe of another root
+        is_finished = event_id >= from_index and not is_open and (is_told or (knows_all and event_id < next_id))
+        return EventInGroup(
+            group,
+            is_in_group=event_id >= from_index or is_open,
+            is_handed_out=event_id < next_id or is_told,
+            is_finished=is_finished,
+            is_paused=bool(paused),
+            held_by=_held_by(leases[0]) if leases else None,
+            waits_until=from_microseconds(waiting[0][0]) if waiting else None,
+            attempts=waiting[0][1] if waiting else 0,
+            dead_letter=_from_row(dead[0]) if dead else None,
+        )
 
     def is_finished(self, group: str, tail: int) -> bool:
         """Return whether no event up to `tail` is fresh, leased or waits for another attempt; see `LeaseAuthority`."""
@@ -77,9 +146,7 @@ class GroupTable:
         check_limit(limit)
         self.check_known(group)
         after = 0 if page_id is None else decode_page_id(_KIND, page_id)
-        statement = (
-            f"SELECT {_DEAD_COLUMNS} FROM dead_letters WHERE group_name = ? AND event_id > ? ORDER BY event_id LIMIT ?"
-        )
+        statement = f"{_DEAD_LETTERS} AND event_id > ? ORDER BY event_id LIMIT ?"
         letters = [_from_row(row) for row in self._connection.rows(statement, (group, after, limit + 1))]
         more = len(letters) > limit
         return Page(letters[:limit], encode_page_id(_KIND, letters[limit - 1].event_id) if more else None)
@@ -114,6 +181,12 @@ def _next_token(database: sqlite3.Connection, group: str) -> int:
 
 def _unknown(group: str) -> GroupNotFoundError:
     return GroupNotFoundError(f"there is no group {group!r}: nobody has subscribed with it yet")
+
+
+def _held_by(row: tuple[Any, ...]) -> HeldBy:
+    worker_id, attempt, token, begun_at, expires_at, is_live = row
+    times = from_microseconds(begun_at), from_microseconds(expires_at)
+    return HeldBy(UUID(bytes=worker_id), attempt, token, *times, has_run_out=not is_live)
 
 
 def _from_row(row: tuple[Any, ...]) -> DeadLetter:
