@@ -11,12 +11,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from uuid import UUID
 
 from eventy_sync.backoff import DEFAULT_BACKOFF, Backoff
+from eventy_sync.claiming import Claiming
 from eventy_sync.group_work import LEASE_SECONDS, MAX_ATTEMPTS, GroupWork
-from eventy_sync.models import Claim, EventResult, Page, QueueEvent, Subscription
+from eventy_sync.models import EventResult, Page, QueueEvent, Subscription
 
 if TYPE_CHECKING:
     from eventy_sync.subscribers import Subscriber, SubscriberDecorator
@@ -30,29 +31,7 @@ S = TypeVar("S", bound="Subscriber[Any]")
 Q = TypeVar("Q", bound="EventQueue[Any]")
 
 
-class ClaimHandle(Protocol):
-    """A claim for the length of a ``with`` block: renewed in the background, given back at the end."""
-
-    @property
-    def acquired(self) -> bool:
-        """Whether this worker got the claim."""
-
-    @property
-    def lost(self) -> bool:
-        """Whether it can no longer be relied on; true a little before its time is over."""
-
-    @property
-    def token(self) -> int | None:
-        """The fencing token, None if the claim was not acquired."""
-
-    def keep(self, ttl_seconds: float) -> None:
-        """Leave the claim standing for so long after the block, as a mark that something was done."""
-
-    def __enter__(self) -> ClaimHandle: ...
-    def __exit__(self, *exc_info: Any) -> None: ...
-
-
-class EventQueue(GroupWork, Generic[T]):
+class EventQueue(Claiming, GroupWork, Generic[T]):
     """A durable queue of events with payloads of one type."""
 
     # -- open and close --------------------------------------------------------------------------------------
@@ -323,74 +302,6 @@ class EventQueue(GroupWork, Generic[T]):
             ResultNotFoundError: there was none in that time.
             QueueClosedError: the queue was closed meanwhile.
         """
-
-    # -- claims ----------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def create_claim(self, claim_id: str, data: Any = None, *, ttl_seconds: float | None = None) -> bool:
-        """Take a claim; False if somebody holds it, this worker included.
-
-        `data` is plain JSON values, for others to see.  The claim ends after `ttl_seconds`, the queue's
-        `claim_expiration_seconds` unless given, when it is not renewed.
-
-        Raises:
-            InvalidArgumentError: the id, the data or the time is not valid.
-        """
-
-    @abstractmethod
-    def claim(self, claim_id: str, data: Any = None, *, ttl_seconds: float | None = None) -> ClaimHandle:
-        """Hold a claim for the length of a ``with`` block, renewed in the background.
-
-        ::
-
-            with queue.claim("nightly-report") as claim:
-                if claim.acquired:
-                    build_report(fence=claim.token)
-        """
-
-    @abstractmethod
-    def renew_claim(self, claim_id: str, *, ttl_seconds: float | None = None) -> Claim:
-        """Let a claim of this worker last its whole time from now.
-
-        Raises:
-            ClaimLostError: this worker does not hold it.
-        """
-
-    @abstractmethod
-    def release_claim(self, claim_id: str) -> bool:
-        """Give a claim back; False if this worker does not hold it."""
-
-    @abstractmethod
-    def get_claim(self, claim_id: str) -> Claim:
-        """Return a claim that somebody holds.
-
-        Raises:
-            ClaimNotFoundError: nobody does.
-        """
-
-    @abstractmethod
-    def batch_get_claims(self, claim_ids: Sequence[str]) -> list[Claim | None]:
-        """Return claims in the order of their ids, None for what nobody holds."""
-
-    @abstractmethod
-    def search_claims(
-        self,
-        page_id: str | None = None,
-        limit: int = 100,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> Page[Claim]:
-        """Return a page of the claims that are held, by id."""
-
-    @abstractmethod
-    def count_claims(
-        self,
-        worker_id__eq: UUID | None = None,
-        created_at__gte: datetime | None = None,
-        created_at__lte: datetime | None = None,
-    ) -> int:
-        """Return how many claims are held."""
 
     # -- running and looking after it ------------------------------------------------------------------------
 
