@@ -117,7 +117,8 @@ class EventQueue(Claiming, GroupWork, Generic[T]):
         """Return one event.
 
         Raises:
-            EventNotFoundError: there is none yet; EventExpiredError: retention has dropped it.
+            EventNotFoundError: there is none yet.
+            EventExpiredError: retention has dropped it.
             CorruptRecordError: it was there and cannot be read any more.
         """
 

@@ -47,7 +47,9 @@ class RedisFileEventQueue(AbstractFileEventQueue[T]):
         with RedisFileEventQueue("orders", payload_type=Order, redis_url="redis://localhost:6379") as queue:
             queue.publish(Order(id=7, total=12.5))
 
-    Fields, besides those of `AbstractFileEventQueue`:
+    It has the fields of `AbstractFileEventQueue`, and these:
+
+    Fields:
         redis_url: where the server is: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://`` or
             ``redis+cluster://``; see ``docs/redis.rst``.
         redis_db, redis_password: in place of those in the URL.

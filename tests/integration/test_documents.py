@@ -9,12 +9,14 @@ import subprocess
 import sys
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import docutils.core
 import docutils.nodes
 import pytest
+from docutils.parsers.rst import Directive, directives, roles
 
 import eventy_sync
 from eventy_sync.redis.server import RedisServer
@@ -23,6 +25,22 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [REPOSITORY / "README.rst", *sorted((REPOSITORY / "docs").glob("*.rst"))]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
 NOT_RUN = ("pip install", "scripts/")
+DIRECTIVES_OF_SPHINX = ("toctree", "click", "currentmodule", "automodule", "autoclass", "autoexception", "autofunction")
+
+
+class MadeBySphinx(Directive):
+    """What Sphinx fills in, and `scripts/docs` checks: there is nothing to run in it."""
+
+    has_content, optional_arguments = True, 1
+    option_spec = dict.fromkeys(("caption", "maxdepth", "glob", "members", "inherited-members", "prog", "nested"), str)
+
+    def run(self) -> list[docutils.nodes.Node]:
+        return []
+
+
+for name in DIRECTIVES_OF_SPHINX:
+    directives.register_directive(name, MadeBySphinx)
+roles.register_generic_role("doc", docutils.nodes.emphasis)
 
 
 def blocks(document: Path) -> Iterator[tuple[str, str]]:
@@ -31,7 +49,8 @@ def blocks(document: Path) -> Iterator[tuple[str, str]]:
     A block is a file of the reader's project if it has the file's name; what is there already stays before it.
     """
     settings = {"report_level": 2, "halt_level": 2, "syntax_highlight": "none"}
-    tree = docutils.core.publish_doctree(document.read_text("utf-8"), settings_overrides=settings)
+    text = document.read_text("utf-8")
+    tree = docutils.core.publish_doctree(text, source_path=str(document), settings_overrides=settings)
     for node in tree.findall(docutils.nodes.literal_block):
         languages = [name for name in node["classes"] if name != "code"]
         files = [f"file:{name}" for name in node["names"]]
@@ -128,6 +147,41 @@ def test_the_first_script_of_the_readme_runs_in_a_file(workplace: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+BUSY = """
+    import sys, time
+    from eventy_sync import FileEventQueue
+
+    with FileEventQueue(sys.argv[1], payload_type=dict, segment_bytes=2048, durability="os") as queue:
+        queue.subscribe(lambda event: None, group="billing", from_index=1, concurrency=2)
+        while True:
+            queue.publish_many([{"text": "x" * length} for length in range(0, 500, 50)])
+            time.sleep(0.002)  # busy, but not so that the disk fills
+"""
+
+
+def test_a_backup_can_be_made_while_others_work(
+    workplace: Path, spawn_python: Callable[..., subprocess.Popen[str]], wait_until: Callable[..., None]
+) -> None:
+    """The backup has no damage, what was published before it, and no group that is ahead of its log."""
+    source = next(text for _, text in blocks(REPOSITORY / "docs" / "operations.rst") if "def back_up" in text)
+    definitions, _, _ = source.partition("\n\nback_up(")
+    module: dict[str, Any] = {}
+    exec(compile(definitions, "operations.rst", "exec"), module)
+    busy = spawn_python(BUSY, workplace / "orders")
+    with eventy_sync.FileEventQueue(workplace / "orders") as queue:
+        for number in range(10):
+            published = queue.count_events() + 100
+            wait_until(lambda published=published: queue.count_events() >= published)
+            module["back_up"](workplace / "orders", workplace / f"backup-{number}")
+            with eventy_sync.FileEventQueue(workplace / f"backup-{number}") as copy:
+                found = copy.verify()
+                assert not found.damages
+                assert found.events >= published
+                assert all(group.next_id <= found.events + 1 for group in copy.groups())
+                assert copy.publish({}).id == found.events + 1
+    assert busy.poll() is None
+
+
 def test_the_changelog_begins_with_this_version() -> None:
     """The newest entry is the version of the package."""
     titles = re.findall(r"^(\S+)\n-+$", (REPOSITORY / "CHANGELOG.rst").read_text("utf-8"), flags=re.MULTILINE)
@@ -142,3 +196,11 @@ def test_a_document_is_well_formed(document: Path) -> None:
     list(blocks(document))
     for name in re.findall(r"``((?:docs|examples|scripts)/[\w./-]+)``", document.read_text("utf-8")):
         assert (REPOSITORY / name).exists(), name
+
+
+def test_the_reference_has_all_public_names() -> None:
+    """Each public name has an entry in the reference, the errors by their module."""
+    reference = (REPOSITORY / "docs" / "api.rst").read_text("utf-8")
+    entries = set(re.findall(r"^\.\. auto\w+:: (\S+)$", reference, flags=re.MULTILINE))
+    names = {*eventy_sync.__all__, "RedisFileEventQueue", "RedisQueueManager"} - {"__version__"}
+    assert names - entries == {name for name in names if hasattr(eventy_sync.errors, name)}
