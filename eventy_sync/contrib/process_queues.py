@@ -1,4 +1,4 @@
-"""The queues of this process: each is made once, opened when it is first used, and closed at the end.
+"""The queues of this process: each is made once and opened when it is first used; it closes itself at the end.
 
 A fork takes the parent's open queues along, as ``gunicorn --preload`` has it: a queue's child half has its own
 descriptors, connections and worker id.  Lock order: ours before a queue's own.
@@ -6,7 +6,6 @@ descriptors, connections and worker id.  Lock order: ours before a queue's own.
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 from collections.abc import Callable, Hashable
@@ -34,7 +33,6 @@ class ProcessQueues(Generic[K]):
             after_in_parent=self._after_fork_in_parent,
             after_in_child=self._after_fork_in_child,
         )
-        atexit.register(self.close)
 
     def get(self, name: K) -> AnyQueue:
         """Return a queue, open."""

@@ -96,7 +96,7 @@ def _remove(queue: AtOnceQueue) -> None:
 
 
 _queues = ProcessQueues(_make)
-atexit.register(close_queues)  # before the queues' own end: what is temporary goes as well
+atexit.register(close_queues)  # before queues close themselves: what is temporary goes as well
 
 
 def _setting_changed(*, setting: str, **kwargs: Any) -> None:
