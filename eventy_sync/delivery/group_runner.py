@@ -6,12 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from eventy_sync.delivery.group_thread import GroupThread, Membership
 from eventy_sync.errors import CoordinationError, QueueClosedError, StorageError
 from eventy_sync.waking import Hint
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 KEEPER_SECONDS, ASLEEP_SECONDS = 0.05, 5.0
 RENEWALS_PER_TERM = 3
@@ -104,8 +107,9 @@ class GroupRunner:
         while self._running:
             self._pause(min(KEEPER_SECONDS, term_seconds))
             try:
-                for thread in self._threads:
-                    self._attempt(thread.relieve)
+                relieved = [self._attempt(thread.relieve) for thread in self._threads]
+                if any(relieved):  # others of this process may have nothing to do
+                    self.look_again()
                 if time.monotonic() >= renew_deadline:
                     renew_deadline = time.monotonic() + term_seconds
                     for thread in self._threads:
@@ -123,11 +127,12 @@ class GroupRunner:
             self._woken.wait(ASLEEP_SECONDS)
             self._is_keeper_asleep = False
 
-    def _attempt(self, step: Callable[[], None]) -> None:
+    def _attempt(self, step: Callable[[], R]) -> R | None:
         try:
-            step()
+            return step()
         except (StorageError, CoordinationError) as exc:
             logger.warning("leases not kept, trying again: group=%s error=%s", self.options.name, exc)
+            return None
 
 
 def _remaining(deadline: float | None) -> float | None:

@@ -332,15 +332,20 @@ class GroupThread(StoppableThread):
         if is_lost:
             logger.warning("lease lost while its handler runs: group=%s", self._options.name)
 
-    def relieve(self) -> None:
-        """If the handler is slow, settle what came before its event, and let others have what comes behind."""
+    def relieve(self) -> bool:
+        """If the handler is slow, settle what came before its event, and let others have what comes behind.
+
+        Return whether there is anything for others.
+        """
         running = self._running
         if running is None or (time.monotonic() - running[1] < SLOW_SECONDS and not self.stopping.is_set()):
-            return
+            return False
         with self._lock:
+            has_more = self._running is running and bool(self._in_hand)
             if self._running is running:
                 self._return_the_rest_locked()
                 self._settle_locked()
+        return has_more
 
     def look_again(self) -> None:
         """Do not wait for more events, nor to try again: there may be work without."""

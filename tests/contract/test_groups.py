@@ -424,6 +424,26 @@ def test_a_handler_that_blocks_holds_up_nobody_else(queue: Queue, wait_until: Wa
     assert {each.attempt for each in results(queue)} == {1}
 
 
+def test_what_a_slow_handler_holds_up_goes_to_idle_threads_at_once(
+    queue: Queue, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are woken: their own looking would be much later."""
+    monkeypatch.setattr("eventy_sync.delivery.group_thread.IDLE_SECONDS", 1000.0)
+    seen: list[int] = []
+
+    def handle(event: Event) -> None:
+        if event.id == 101:
+            wait_until(lambda: len(seen) == 119)
+        seen.append(event.id)
+
+    queue.subscribe(handle, group="billing", concurrency=2)
+    queue.publish_many(range(100))  # they learn that events take no time, and take many at once
+    assert queue.wait_until_idle(30)
+    queue.publish_many(range(20))
+    assert queue.wait_until_idle(30)
+    assert sorted(seen) == list(range(1, 121))
+
+
 def test_a_lease_lasts_as_long_as_its_handler(queue: Queue) -> None:
     """It is renewed: nobody else gets the event however long it takes."""
     seen: list[int] = []
