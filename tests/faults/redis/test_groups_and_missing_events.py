@@ -126,7 +126,7 @@ def test_events_that_were_dropped_are_handled_where_they_are_kept(make: Make, wa
         a.resume_group("work")
         wait_until(lambda: set(seen) == set(range(oldest, EVENTS + 1)))
         assert failures(a) == []
-        assert a.groups()[0].lag == oldest - 1
+        wait_until(lambda: a.groups()[0].lag == oldest - 1)  # the last ones are settled once their batch is full
         assert b.apply_retention(force=True)
         b.publish({})
         wait_until(lambda: a.groups()[0].lag == 0)
