@@ -442,6 +442,7 @@ def test_what_a_slow_handler_holds_up_goes_to_idle_threads_at_once(
     queue.publish_many(range(20))
     assert queue.wait_until_idle(30)
     assert sorted(seen) == list(range(1, 121))
+    assert queue.count_results(success__eq=False) == 0  # the handler that waits has seen the others
 
 
 def test_a_lease_lasts_as_long_as_its_handler(queue: Queue) -> None:
