@@ -432,16 +432,16 @@ def test_what_a_slow_handler_holds_up_goes_to_idle_threads_at_once(
     seen: list[int] = []
 
     def handle(event: Event) -> None:
-        if event.id == 101:
-            wait_until(lambda: len(seen) == 119)
+        if event.id == 2001:
+            wait_until(lambda: len(seen) == 2019)
         seen.append(event.id)
 
     queue.subscribe(handle, group="billing", concurrency=2)
-    queue.publish_many(range(100))  # they learn that events take no time, and take many at once
+    queue.publish_many(range(2000))  # they learn that events take no time, and take many at once
     assert queue.wait_until_idle(30)
     queue.publish_many(range(20))
     assert queue.wait_until_idle(30)
-    assert sorted(seen) == list(range(1, 121))
+    assert sorted(seen) == list(range(1, 2021))
     assert queue.count_results(success__eq=False) == 0  # the handler that waits has seen the others
 
 
