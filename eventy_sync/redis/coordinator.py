@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from eventy_sync.delivery.leases import LeaseAuthority
 from eventy_sync.errors import CoordinationError, EventyError
@@ -65,7 +64,7 @@ class RedisCoordinator(Coordinator):
         self._site, self._store = site, site.store
         self.roots, self.mode = Roots(site.root_id, site.store), Mode(site.shared_name.name)
         self._stopping = threading.Event()
-        self._publishing, self._asking = site.links(self._leave_epoch)
+        self._publishing, self._asking = site.links(lambda present: self._membership.leave_epoch(present))
         self._eviction = EvictionWarning(site.shared_name.name, self._asking)
         self._workers = Workers(site.keys, self._asking, site.worker_id, site.root_id)
         self._make_what_joins(journal_length, resync)
@@ -96,9 +95,10 @@ class RedisCoordinator(Coordinator):
             roots=self.roots,
             wants_all=wants_all,
         )
+        where, epoch = (site.keys, self._asking), self._membership.epoch_or_empty
         self._redis_claims = RedisClaims(
             site.store.claims,
-            ClaimScripts(site.keys, self._asking, site.sessions, site.root_id, self._epoch_or_empty, self._queue_id),
+            ClaimScripts(*where, site.sessions, site.root_id, epoch, lambda: self._membership.queue_id),
             ClaimSearch(site.keys, self._asking),
             self.mode,
             self.roots,
@@ -112,16 +112,16 @@ class RedisCoordinator(Coordinator):
 
     def _make_leases(self) -> RedisLeases:
         site = self._site
-        where = site.keys, self._asking
-        self._checkpoints = GroupCheckpoints(*where, site.store.mirror, site.root_id, self._epoch_or_empty)
+        where, epoch = (site.keys, self._asking), self._membership.epoch_or_empty
+        self._checkpoints = GroupCheckpoints(*where, site.store.mirror, site.root_id, epoch)
         return RedisLeases(
             site.store,
-            LeaseRequests(*where, site.sessions, site.root_id, self._epoch_or_empty),
-            GroupSteering(*where, site.root_id, site.worker_id, self._epoch_or_empty),
+            LeaseRequests(*where, site.sessions, site.root_id, epoch),
+            GroupSteering(*where, site.root_id, site.worker_id, epoch),
             self._checkpoints,
             self.mode,
             self.roots,
-            epoch=self._epoch_or_empty,
+            epoch=epoch,
             rejoin=self._rejoin,
             forget_gone=self._membership.awaited,
             degrade=self.degrade,
@@ -160,19 +160,6 @@ class RedisCoordinator(Coordinator):
             exchange_changes=self._exchange_changes,
             pause=self._stopping.wait,
         )
-
-    def _leave_epoch(self, present: bytes) -> bool:
-        """Join anew before anything else if this root has joined in another epoch; return whether it had."""
-        had_joined = self._membership.epoch not in (None, present)
-        if had_joined:
-            self._membership.epoch = None
-        return had_joined
-
-    def _epoch_or_empty(self) -> bytes:
-        return self._membership.epoch or b""
-
-    def _queue_id(self) -> UUID:
-        return self._membership.queue_id
 
     def measure(self, meter: Meter | None) -> None:
         """Tell this meter how long Redis takes to answer what is published and asked, messages and resyncs apart."""

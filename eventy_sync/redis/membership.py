@@ -54,6 +54,17 @@ class Membership:
         """Which queue this root is of; an empty one takes another's when it joins that."""
         return self._identity.queue_id
 
+    def epoch_or_empty(self) -> bytes:
+        """Return the epoch in which this root has joined, b"" if it has to join anew."""
+        return self.epoch or b""
+
+    def leave_epoch(self, present: bytes) -> bool:
+        """Join anew before anything else if this root has joined in another epoch; return whether it had."""
+        had_joined = self.epoch not in (None, present)
+        if had_joined:
+            self.epoch = None
+        return had_joined
+
     def join(self, log: EventLog, end: LogEnd, claims: RedisClaims) -> bytes:
         """Tell Redis how far this root is, and bring both to the same; return the epoch.
 
