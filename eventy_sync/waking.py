@@ -13,6 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+LONGEST_WAIT_SECONDS = 1.0
+"""A signal that comes just before a thread goes to sleep does not wake it: it is handled after this time at most."""
+
 
 class Hint:
     """Wakes one thread, now or the next time it waits.  Giving it twice is giving it once."""
@@ -59,8 +62,8 @@ class Bell:
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         with self.hint() as hint:  # before looking, so that no ringing is missed
             while not is_true():
-                remaining_seconds = None if deadline is None else deadline - time.monotonic()
-                if remaining_seconds is not None and remaining_seconds <= 0:
+                remaining_seconds = LONGEST_WAIT_SECONDS if deadline is None else deadline - time.monotonic()
+                if remaining_seconds <= 0:
                     return False
-                hint.wait(remaining_seconds)
+                hint.wait(min(remaining_seconds, LONGEST_WAIT_SECONDS))
             return True

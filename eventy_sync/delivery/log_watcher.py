@@ -54,8 +54,9 @@ class LogWatcher:
             if self._thread is None and not self._stopping:
                 self._on_start()
                 self._tail = self._read_tail()
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread  # last: who is interrupted in start() must not wait for its end
 
     def stop(self) -> None:
         """Ask the thread to end.  Returns at once; whoever waits is woken."""

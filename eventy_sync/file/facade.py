@@ -54,6 +54,8 @@ class Facade(EventQueue[T]):
         self, from_index: int = 1, follow: bool = False, timeout: float | None = None
     ) -> Iterator[QueueEvent[T]]:
         engine = self._up_to_date()
+        if follow:
+            engine.dispatcher.watch()  # now: Ctrl-C is for whoever waits later, and a thread's start does not bear it
         return engine.events.iterate(from_index, follow, timeout, engine.dispatcher.wait_beyond)
 
     # -- results ---------------------------------------------------------------------------------------------
