@@ -20,6 +20,7 @@ from eventy_sync.delivery.group_runner import GroupRunner
 from eventy_sync.delivery.group_thread import Membership
 from eventy_sync.delivery.leases import LeaseAuthority
 from eventy_sync.delivery.log_watcher import LogWatcher
+from eventy_sync.delivery.stoppable_thread import remaining
 from eventy_sync.errors import EventyError, InvalidArgumentError
 from eventy_sync.event_queue import EventQueue
 from eventy_sync.models import QueueEvent, Subscription
@@ -254,7 +255,7 @@ class Dispatcher(Generic[T]):
         tail = self._log.tail()
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while True:  # a group's events may be in the hands of other processes, who ring no bell here
-            remaining_seconds = _remaining(deadline)
+            remaining_seconds = remaining(deadline)
             look_seconds = LOOK_SECONDS if remaining_seconds is None else min(LOOK_SECONDS, remaining_seconds)
             if self._progress.wait_for(lambda: self._is_stopping or self._has_handled(tail), look_seconds):
                 return True
@@ -281,8 +282,8 @@ class Dispatcher(Generic[T]):
         for thread in threads:
             thread.stop()
         self._watcher.stop()
-        self._watcher.join(_remaining(deadline))
-        ended = [thread.join(_remaining(deadline)) for thread in threads]
+        self._watcher.join(remaining(deadline))
+        ended = [thread.join(remaining(deadline)) for thread in threads]
         if any(thread.is_current() for thread in threads):
             return True  # its own end calls on_ended
         self._call_on_ended()
@@ -322,7 +323,3 @@ class Dispatcher(Generic[T]):
 
 def _call_subscriber(subscriber: Subscriber[T], queue: EventQueue[T], event: QueueEvent[T]) -> str | None:
     return subscriber.on_event(event, queue)
-
-
-def _remaining(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from eventy_sync.delivery.group_thread import GroupThread, Membership
+from eventy_sync.delivery.stoppable_thread import remaining
 from eventy_sync.errors import CoordinationError, QueueClosedError, StorageError
 from eventy_sync.waking import Hint
 
@@ -62,9 +63,9 @@ class GroupRunner:
     def join(self, timeout_seconds: float | None) -> bool:
         """Wait for the end; say whether it has come.  From inside the handler: waits for the other threads only."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        ended = [thread.join(_remaining(deadline)) for thread in self._threads]
+        ended = [thread.join(remaining(deadline)) for thread in self._threads]
         if all(ended):
-            self._keeper.join(_remaining(deadline))
+            self._keeper.join(remaining(deadline))
         return all(ended)
 
     def is_current(self) -> bool:
@@ -133,7 +134,3 @@ class GroupRunner:
         except (StorageError, CoordinationError) as exc:
             logger.warning("leases not kept, trying again: group=%s error=%s", self.options.name, exc)
             return None
-
-
-def _remaining(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,7 +1,8 @@
 """A group's thread: takes leases, runs the handler on their events, and settles what came of them.
 
 The thread itself only ever waits inside the handler, for more events, and for the state of the group.  While it
-is inside the handler another one, the `LeaseKeeper`, may settle what is finished and give back what was not begun.
+is inside the handler another one, the keeper of its `GroupRunner`, may settle what is finished and give back what was
+not begun.
 """
 
 from __future__ import annotations
@@ -353,9 +354,7 @@ class GroupThread(StoppableThread):
 
     def _settle_locked(self) -> None:
         """Settle what there is, if there is anything."""
-        settlement = self._outcomes.take()
-        self._outcomes.put_back(settlement)
-        if settlement:
+        if self._outcomes:
             self._exchange_locked(None)
 
     def _return_the_rest_locked(self) -> None:

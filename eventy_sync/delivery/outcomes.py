@@ -98,6 +98,9 @@ class Outcomes:
         )
         self._lease, self._ended_at, self._durations = None, [], []
 
+    def __bool__(self) -> bool:
+        return bool(self._lease is not None or self._retries or self._settlement)
+
     def take(self) -> Settlement:
         """Return what was collected, and begin anew.  Delays count from this moment on: some have passed already."""
         self._end_run()

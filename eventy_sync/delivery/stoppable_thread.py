@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 
@@ -31,3 +32,8 @@ class StoppableThread:
     def is_current(self) -> bool:
         """Return whether the caller runs in this thread."""
         return self._thread is threading.current_thread()
+
+
+def remaining(deadline: float | None) -> float | None:
+    """Return the seconds until a monotonic deadline, 0.0 once it has passed; None for none."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

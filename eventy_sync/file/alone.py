@@ -45,6 +45,16 @@ class Alone:
             self.look()
             self._looked_at = found
 
+    def check(self, what_not: str) -> None:
+        """Raise CoordinationError, saying what was not done, if the root has joined others by now."""
+        self.look_if_changed()
+        if self.joined is not None:
+            self.refuse(what_not)
+
+    def refuse(self, what_not: str) -> NoReturn:
+        """Raise CoordinationError: it has joined others."""
+        raise CoordinationError(str(self.why_not(what_not)))
+
     def why_not(self, what: str) -> str | None:
         """Return why this was not done, and the way out; None if it may be done."""
         if (joined := self.joined) is None:
@@ -81,7 +91,7 @@ class NumberingAlone:
             self.number = self._refuse
 
     def _refuse(self, end: LogEnd, batches: Sequence[Batch]) -> NoReturn:
-        _refuse(self._alone, "the event was not published")
+        self._alone.refuse("the event was not published")
 
 
 class ClaimsAlone:
@@ -98,9 +108,7 @@ class ClaimsAlone:
         Raises:
             CoordinationError: the root has joined others.
         """
-        self._alone.look_if_changed()
-        if self._alone.joined is not None:
-            _refuse(self._alone, "the claim was not taken")
+        self._alone.check("the claim was not taken")
         return self._table.create(claim_id, worker_id, data, ttl_seconds)
 
 
@@ -123,11 +131,5 @@ class LeasesAlone:
             CoordinationError: the root has joined others.
         """
         if want is not None:
-            self._alone.look_if_changed()
-            if self._alone.joined is not None:
-                _refuse(self._alone, "the group's events were not handed out")
+            self._alone.check("the group's events were not handed out")
         return self._table.exchange(group, worker_id, settlement, want)
-
-
-def _refuse(alone: Alone, what: str) -> NoReturn:
-    raise CoordinationError(str(alone.why_not(what)))
