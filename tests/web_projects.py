@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,3 +163,23 @@ class Site:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
             return True
         return False
+
+
+def check_two_processes(project: Project, worker: Any, queue: str, wait_until: Callable[..., None]) -> None:
+    """Check that a worker's two processes share the work, one that is killed is replaced, and SIGTERM ends all.
+
+    The worker calls its queue `queue`, and has nothing to do yet.
+    """
+    opened = f"runs the queue {queue}: worker_id"
+    wait_until(lambda: worker.errors.count(opened) == 2)
+    project.publish(*range(1, 41))
+    wait_until(lambda: worker.output.count("billed") == 40)
+    pids = [int(line.split("pid=")[1]) for line in worker.errors.splitlines() if "process started" in line]
+    assert len(pids) == 2
+    os.kill(pids[0], signal.SIGKILL)
+    wait_until(lambda: worker.errors.count(opened) == 3)
+    project.publish(41)
+    wait_until(lambda: "billed 41 " in worker.output)
+    assert worker.stop() == 0
+    assert worker.output.count("billed") == 41
+    assert worker.errors.endswith("workers stopped\n")

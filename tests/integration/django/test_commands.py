@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.web_projects import check_two_processes
+
 Wait = Callable[..., None]
 
 
@@ -88,18 +90,7 @@ def test_a_burst_handles_what_is_there_with_fresh_connections(project: Any) -> N
 def test_several_processes_share_the_work(project: Any, wait_until: Wait) -> None:
     """Each event is handled by one of them; one that is killed is replaced; SIGTERM ends all."""
     worker = migrated(project).start("manage.py", "eventy_worker", "--processes", 2, "--threads", 2)
-    wait_until(lambda: worker.errors.count("runs the queue 'default': worker_id") == 2)
-    project.publish(*range(1, 41))
-    wait_until(lambda: worker.output.count("billed") == 40)
-    pids = [int(line.split("pid=")[1]) for line in worker.errors.splitlines() if "process started" in line]
-    assert len(pids) == 2
-    os.kill(pids[0], signal.SIGKILL)
-    wait_until(lambda: worker.errors.count("runs the queue 'default': worker_id") == 3)
-    project.publish(41)
-    wait_until(lambda: "billed 41 " in worker.output)
-    assert worker.stop() == 0
-    assert worker.output.count("billed") == 41
-    assert worker.errors.endswith("workers stopped\n")
+    check_two_processes(project, worker, "'default'", wait_until)
 
 
 def test_a_worker_without_manage_py_starts_itself_again(project: Any) -> None:

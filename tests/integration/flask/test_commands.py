@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Callable
 from typing import Any
 
 from eventy_sync import FileEventQueue
-from tests.web_projects import Order
+from tests.web_projects import Order, check_two_processes
 
 Wait = Callable[..., None]
 
@@ -79,17 +78,7 @@ def test_a_burst_handles_what_is_there(project: Any) -> None:
 def test_several_processes_share_the_work(project: Any, wait_until: Wait) -> None:
     """Each event is handled by one of them; one that is killed is replaced; SIGTERM ends all."""
     worker = project.start(*project.worker, "--processes", 2, "--threads", 2)
-    wait_until(lambda: worker.errors.count("runs the queue of shop: worker_id") == 2)
-    project.publish(*range(1, 41))
-    wait_until(lambda: worker.output.count("billed") == 40)
-    pids = [int(line.split("pid=")[1]) for line in worker.errors.splitlines() if "process started" in line]
-    os.kill(pids[0], signal.SIGKILL)
-    wait_until(lambda: worker.errors.count("runs the queue of shop: worker_id") == 3)
-    project.publish(41)
-    wait_until(lambda: "billed 41 " in worker.output)
-    assert worker.stop() == 0
-    assert worker.output.count("billed") == 41
-    assert worker.errors.endswith("workers stopped\n")
+    check_two_processes(project, worker, "of shop", wait_until)
 
 
 def test_a_handler_publishes_to_the_queue_that_the_worker_has_open(project: Any) -> None:
