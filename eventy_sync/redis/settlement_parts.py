@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import NamedTuple
 from uuid import UUID
 
@@ -69,7 +70,7 @@ class Part(NamedTuple):
             self.token,
             _text(change.finished),
             _text(self.returned),
-            " ".join([f"{row[0]}:{row[1]}:{delay}:{0 if row[3] else row[2] // 1000}" for row, delay in retries]),
+            " ".join([f"{row[0]}:{row[1]}:{delay}:{0 if row[3] else -(-row[2] // 1000)}" for row, delay in retries]),
             " ".join([str(row[0]) for row in change.dead]),
             encode_runs(self.runs) if self.runs else b"",
             encode_results(self.results) if self.results else b"",
@@ -107,7 +108,7 @@ def _part(
         waiting=[
             (each.event_id, each.attempts, each.due_at, 0, token)
             if each.due_at
-            else (each.event_id, each.attempts, now + int(each.delay_seconds * 1e6), begun, token)
+            else (each.event_id, each.attempts, now + ceil(each.delay_seconds * 1e6), begun, token)
             for each in retries
         ],
         dead=[(each.event_id, each.attempts, each.details, worker_id.bytes, begun, now, token) for each in deaths],
@@ -115,10 +116,15 @@ def _part(
     return Part(
         change,
         united([each[:2] for each in settlement.returned if each.token == token]),
-        [int(each.delay_seconds * 1000) for each in retries],
+        [_milliseconds(each.delay_seconds) for each in retries],
         [each for each in settlement.results if each.token == token],
         [each for each in settlement.runs if each.token == token],
     )
+
+
+def _milliseconds(seconds: float) -> int:
+    """Return a delay for the server, whose clock has lost up to a millisecond to rounding: nothing comes early."""
+    return ceil(seconds * 1000) + 1 if seconds > 0 else 0
 
 
 def part_of_dead(place: Place, lease: Lease, worker_id: UUID, begun_at: int, now: int) -> Part:

@@ -166,6 +166,21 @@ def test_what_asks_for_more_time_gets_it_and_is_charged_nothing(queue: Queue) ->
     assert info(queue).dead == 0
 
 
+def test_no_delay_loses_its_fractions_of_a_millisecond(queue: Queue) -> None:
+    """Neither on the way to who counts it nor to the clock that it is added to."""
+    begun: list[float] = []
+
+    def handle(event: Event) -> None:
+        begun.append(time.monotonic())
+        if len(begun) < 50:
+            raise RetryEvent(delay_seconds=0.0109)
+
+    queue.subscribe(handle, group="billing")
+    queue.publish(1)
+    assert queue.wait_until_idle(30)
+    assert min(later - earlier for earlier, later in pairwise(begun)) >= 0.0109
+
+
 def test_a_delay_that_no_clock_knows_is_a_failure_like_others(queue: Queue) -> None:
     """It ends no thread: the next event is handled."""
     seen: list[int] = []

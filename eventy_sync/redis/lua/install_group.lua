@@ -4,8 +4,8 @@
 -- KEYS[7] :attempts   KEYS[8] :dead   KEYS[9] :checkpoints
 -- ARGV[1] epoch   ARGV[2] how often checkpoints were told when they were read   ARGV[3] name   ARGV[4] from_index
 -- ARGV[5] next_id   ARGV[6] token   ARGV[7] 1: paused   ARGV[8] ranges left to who has them
--- ARGV[9] how many leases   ARGV[10] how many events wait   ARGV[11..] token, record and milliseconds of each lease; id, attempts and milliseconds of each that waits; id and
--- token of each that is dead
+-- ARGV[9] how many leases   ARGV[10] how many events wait   ARGV[11..] token, record and milliseconds of each lease;
+-- id, attempts and milliseconds of each that waits; id and token of each that is dead
 --
 -- Returns 1 if it was made now.
 
@@ -15,7 +15,7 @@ if meta[1] ~= ARGV[1] or meta[2] or redis.call('HGET', KEYS[3], 'epoch') == ARGV
     return 0
 end
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = time[1] * 1000 + math.ceil(time[2] / 1000)  -- nothing is due early
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 redis.call('SADD', KEYS[2], ARGV[3])
 redis.call('HSET', KEYS[3], 'epoch', ARGV[1], 'from_index', ARGV[4], 'next_id', ARGV[5], 'token', ARGV[6], 'paused', ARGV[7],

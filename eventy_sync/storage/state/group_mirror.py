@@ -202,7 +202,7 @@ def _read(database: sqlite3.Connection, group: str, now: Now) -> GroupState:
         for first, last, attempt, held, worker, begun_at, ends_ms in database.execute(statement, parameters)
     ]
     waiting = [
-        WaitingEvent(event_id, attempts, under, begun_at, (due_at - now.wall) // 1000)
+        WaitingEvent(event_id, attempts, under, begun_at, -((now.wall - due_at) // 1000))
         for event_id, attempts, due_at, begun_at, under in database.execute(
             f"SELECT {_FIELDS} FROM waiting WHERE group_name = ?", (group,)
         )

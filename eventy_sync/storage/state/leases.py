@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
+from math import ceil
 from uuid import UUID
 
 import msgspec
@@ -136,7 +137,7 @@ class _Turn:
             self._shrink(rows, settlement.ranges(token))
         for each in retries:
             begun_at = 0 if each.due_at else _begun_at(held, each.token)
-            due_at = each.due_at or self._now.wall + int(each.delay_seconds * 1e6)
+            due_at = each.due_at or self._now.wall + ceil(each.delay_seconds * 1e6)
             self._wait([(each.event_id, each.attempts, due_at, begun_at, each.token)])
         for death in deaths:
             begun_at = _begun_at(held, death.token)
