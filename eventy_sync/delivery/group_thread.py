@@ -37,8 +37,7 @@ from eventy_sync.storage.state import Lease, Taken, Want
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 100
-BATCH_SECONDS = 0.05
+MAX_BATCH, BATCH_BYTES, BATCH_SECONDS = 1000, 4_194_304, 0.05
 """A batch holds as many events as are handled in this time, as far as can be told; and so long a result waits."""
 
 SLOW_SECONDS = 0.1
@@ -89,6 +88,7 @@ class GroupThread(StoppableThread):
         self._in_hand: deque[_Item] = deque()
         self._running: tuple[Lease, float] | None = None  # and since when, monotonic
         self._begin_deadline = 0.0  # behind it the leases in hand may have run out: none of their events is begun
+        self._has_returned = False  # what others may have
         self._look_again = False  # set by others
         # written by this thread, read by others
         self.is_busy = False
@@ -151,7 +151,8 @@ class GroupThread(StoppableThread):
     def _limit(self) -> int:
         if self._options.max_attempts == 1 or self._event_seconds is None:
             return 1  # with one attempt only, none may be charged to an event that was not begun
-        return max(1, min(MAX_BATCH, int(BATCH_SECONDS / max(self._event_seconds, 1e-6))))
+        fast_enough = int(BATCH_SECONDS / max(self._event_seconds, 1e-6))
+        return max(1, min(MAX_BATCH, fast_enough, BATCH_BYTES // self._reader.record_bytes))
 
     def _exchange(self, want: Want | None) -> Taken:
         with self._lock:
@@ -205,6 +206,7 @@ class GroupThread(StoppableThread):
             handled += 1
             if now - started >= BATCH_SECONDS:
                 self._measure(now - started, handled)
+                self._return_what_would_wait()
                 self._exchange_quietly()
                 started, handled = now, 0
         if handled:
@@ -220,6 +222,11 @@ class GroupThread(StoppableThread):
             item = self._in_hand.popleft()
             self._running = item[0], now
             return item
+
+    def _return_what_would_wait(self) -> None:
+        """If events take longer than when they were leased, let others have those behind the next batch."""
+        with self._lock:
+            self._has_returned |= self._return_the_rest_locked(self._limit())
 
     def _measure(self, seconds: float, handled: int) -> None:
         average, each = self._event_seconds, seconds / handled
@@ -336,17 +343,18 @@ class GroupThread(StoppableThread):
     def relieve(self) -> bool:
         """If the handler is slow, settle what came before its event, and let others have what comes behind.
 
-        Return whether there is anything for others.
+        Return whether there is anything for others, since the last time.
         """
         running = self._running
-        if running is None or (time.monotonic() - running[1] < SLOW_SECONDS and not self.stopping.is_set()):
+        is_slow = running is not None and (time.monotonic() - running[1] >= SLOW_SECONDS or self.stopping.is_set())
+        if not (is_slow or self._has_returned):
             return False
         with self._lock:
-            has_more = self._running is running and bool(self._in_hand)
-            if self._running is running:
-                self._return_the_rest_locked()
+            if is_slow and self._running is running:
+                self._has_returned |= self._return_the_rest_locked()
                 self._settle_locked()
-        return has_more
+            has_returned, self._has_returned = self._has_returned, False
+        return has_returned
 
     def look_again(self) -> None:
         """Do not wait for more events, nor to try again: there may be work without."""
@@ -357,8 +365,11 @@ class GroupThread(StoppableThread):
         if self._outcomes:
             self._exchange_locked(None)
 
-    def _return_the_rest_locked(self) -> None:
-        while self._in_hand:
+    def _return_the_rest_locked(self, kept: int = 0) -> bool:
+        """Give back what is in hand, but for so many events; return whether that was anything."""
+        returned = len(self._in_hand) > kept
+        while len(self._in_hand) > kept:
             lease, item = self._in_hand.pop()
             first_id = max(item.id if isinstance(item, StoredRecord) else item.first_id, lease.first_id)
             self._outcomes.give_back(lease, first_id, min(item.last_id, lease.last_id))
+        return returned

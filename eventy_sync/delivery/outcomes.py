@@ -79,8 +79,11 @@ class Outcomes:
         self._settlement.deaths.append(Death(event_id, lease.token, lease.attempt, details))
 
     def give_back(self, lease: Lease, first_id: int, last_id: int) -> None:
-        """These events were not begun."""
-        self._settlement.returned.append(lease._replace(first_id=first_id, last_id=last_id))
+        """These events were not begun.  Those of a lease come from its end on, mostly: they become one part."""
+        returned = self._settlement.returned
+        if returned and (returned[-1].token, returned[-1].first_id) == (lease.token, last_id + 1):
+            last_id = returned.pop().last_id
+        returned.append(lease._replace(first_id=first_id, last_id=last_id))
 
     def _end_run(self) -> None:
         if (lease := self._lease) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -458,6 +459,41 @@ def test_what_a_slow_handler_holds_up_goes_to_idle_threads_at_once(
     assert queue.wait_until_idle(30)
     assert sorted(seen) == list(range(1, 2021))
     assert queue.count_results(success__eq=False) == 0  # the handler that waits has seen the others
+
+
+def test_what_turns_out_slow_is_shared_anew(queue: Queue) -> None:
+    """Though none of the events alone is slow enough to be seen, and a worker had leased many while they were fast."""
+    slow_by: Counter[str] = Counter()
+
+    def handle(event: Event) -> None:
+        if event.id > 2400:
+            slow_by[threading.current_thread().name] += 1
+            time.sleep(0.03)
+
+    queue.subscribe(handle, group="billing", concurrency=2)
+    queue.publish_many(range(2000))
+    assert queue.wait_until_idle(30)
+    queue.publish_many(range(500))
+    assert queue.wait_until_idle(30)
+    assert slow_by.total() == 100
+    assert len(slow_by) == 2
+    assert min(slow_by.values()) > 25
+    assert queue.count_results() == 2500
+    assert {each.attempt for each in results(queue, 2500)} == {1}
+
+
+def test_a_lease_on_more_than_is_read_at_once_is_handled_wholly(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order; what was not read is given back without being charged."""
+    monkeypatch.setattr("eventy_sync.storage.log.reader.MOST_CHUNKS", 1)
+    seen: list[int] = []
+    queue.subscribe(lambda event: seen.append(event.id), group="billing", concurrency=1)
+    queue.publish_many(range(2000))  # it learns that events take no time, nor space
+    assert queue.wait_until_idle(30)
+    queue.publish_many(["x" * 20_000] * 200)
+    assert queue.wait_until_idle(30)
+    assert seen == list(range(1, 2201))
+    assert queue.count_results() == queue.count_results(success__eq=True) == 2200
+    assert {each.attempt for each in results(queue, 2200)} == {1}
 
 
 def test_a_lease_lasts_as_long_as_its_handler(queue: Queue) -> None:

@@ -71,7 +71,7 @@ local function ranges_of(text)
 end
 
 -- Fresh events that are left to others, and from how many on they do not wait each by itself.
-local left, many = ranges_of(group[5] or ''), 1000
+local left, many = ranges_of(group[5] or ''), 10000
 local function leave(first, last)
     left[#left + 1] = {first, last}
 end

@@ -31,7 +31,7 @@ for index = 1, #records, 2 do
     waiting, oldest = waiting + 1, math.min(oldest, id)
     if is_finished and id <= tail then  -- what waits for its time without having been handed out does not count
         is_finished = string.sub(records[index + 1], 1, 4) == '0 0 '
-            and tonumber(redis.call('ZSCORE', KEYS[4], records[index]) or '0') > now
+            and tonumber(redis.call('ZSCORE', KEYS[4], records[index]) or '0') > now + 1  -- dues are rounded up
     end
 end
 return {next_id, leased, waiting, redis.call('HLEN', KEYS[6]), group[2] == '1' and 1 or 0,

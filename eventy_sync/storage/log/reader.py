@@ -25,6 +25,7 @@ from eventy_sync.storage.log.segment import Segment, read_end, records
 CHUNK_BYTES = 262_144
 SMALLEST_CHUNK_BYTES = 4096
 FIRST_RECORD_BYTES = 300
+MOST_CHUNKS = 16
 
 Item = Union[StoredRecord, CorruptRecordError]
 
@@ -34,6 +35,7 @@ class LogReader:
 
     def __init__(self, directory: Path, catalog: Catalog, from_id: int) -> None:
         self.next_id = from_id
+        self.record_bytes = FIRST_RECORD_BYTES  # on average, as lately read
         self._directory, self._catalog = directory, catalog
         self._segment: Segment | None = None
         self._position = 0  # in the segment: all before it is taken
@@ -42,7 +44,6 @@ class LogReader:
         self._sealed = False
         self._ready: list[Item] = []  # parsed already, but more than the caller wanted
         self._chunk_bytes = CHUNK_BYTES
-        self._record_bytes = FIRST_RECORD_BYTES  # on average, a guess
 
     def read(self, limit: int) -> list[Item]:
         """Return up to `limit` records and damages that come next; [] when there is nothing new.  Never waits.
@@ -60,13 +61,16 @@ class LogReader:
     def read_range(self, first_id: int, last_id: int) -> list[Item]:
         """Return what there is of these events, wherever the place was; damages may reach beyond them.
 
-        Reads little more than that, which others may be reading on from.  Raises as `read` does.
+        Reads little more than that, which others may be reading on from, and no more than a few megabytes, or a few
+        records: read on from the last of them for the rest.  Raises as `read` does.
         """
         items: list[Item] = []
         with storage_errors("read", self._directory):
             self._go_to(first_id)
-            while self.next_id <= last_id:
-                wanted_bytes = (last_id - self.next_id + 2) * self._record_bytes * 17 // 16
+            for _ in range(MOST_CHUNKS):
+                if self.next_id > last_id:
+                    break
+                wanted_bytes = (last_id - self.next_id + 2) * self.record_bytes * 17 // 16
                 self._chunk_bytes = min(max(wanted_bytes, SMALLEST_CHUNK_BYTES), CHUNK_BYTES)
                 read = self.read(last_id + 1 - self.next_id)
                 if not read:
@@ -90,7 +94,7 @@ class LogReader:
         segment = self._segment
         if segment is None or event_id <= self._expected:
             return False
-        end = self._position + (event_id - self._expected + 1) * self._record_bytes * 2
+        end = self._position + (event_id - self._expected + 1) * self.record_bytes * 2
         found = segment.find_id(event_id, self._position, min(end, os.lseek(segment.fd, 0, os.SEEK_END)))
         if found is None or found.record.id != event_id:
             return False
@@ -166,7 +170,7 @@ class LogReader:
                 self._step_over(segment, "the line is longer than any record")
             return
         found = data[:complete].split(b"\n")
-        self._record_bytes = complete // len(found) + 1
+        self.record_bytes = complete // len(found) + 1
         for line in found:
             try:
                 record = parse(line)

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from eventy_sync.storage.state.group_records import Want
 from eventy_sync.storage.state.ranges import Range
 
-MANY = 1000
-"""From so many on, events that follow each other do not wait each by itself."""
+MANY = 10_000
+"""From so many on, events that follow each other do not wait each by itself: no lease to be worked on is so long."""
 
 _NOBODY = bytes(16)
 

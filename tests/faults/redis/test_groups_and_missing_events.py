@@ -11,7 +11,7 @@ from eventy_sync.storage.state import Lease, Settlement, Taken, Want
 from tests.faults.redis.groups import has_once
 from tests.faults.redis.queues import Make, Queue, Wait, publish_when_possible
 
-EVENTS = 3000
+EVENTS = 12_000
 
 
 def publish_before_anybody_works(queue: Queue) -> None:
@@ -115,11 +115,12 @@ def test_what_no_root_has_any_more_is_lost_and_told_of_once(make: Make, wait_unt
 def test_events_that_were_dropped_are_handled_where_they_are_kept(make: Make, wait_until: Wait) -> None:
     """A root that has dropped what is unfinished leaves it; when all roots have, it is lost."""
     seen: list[int] = []
-    terms = {"segment_bytes": 8192, "retention": Retention(max_events=200)}
+    terms = {"segment_bytes": 8192, "retention": Retention(max_events=200), "journal_length": 2 * EVENTS}
     with make("a", **terms) as a, make("b", resync=True, **terms) as b:
         publish_before_anybody_works(a)
         b.subscribe(lambda event: None)
         wait_until(lambda: b.count_events() == EVENTS)
+        assert b.wait_until_idle(20)
         b.pause_group("work")
         assert a.apply_retention(force=True)
         oldest = a.stats()["oldest"]
@@ -141,7 +142,7 @@ def test_events_that_were_dropped_are_handled_where_they_are_kept(make: Make, wa
 def test_what_another_process_of_the_root_drops_meanwhile_is_left_too(make: Make, wait_until: Wait) -> None:
     """A worker that was leased it in good faith gives it back."""
     seen: list[int] = []
-    terms = {"segment_bytes": 8192, "retention": Retention(max_events=200)}
+    terms = {"segment_bytes": 8192, "retention": Retention(max_events=200), "journal_length": 2 * EVENTS}
     with make("a", **terms) as a, make("a", **terms) as same_root, make("b", resync=True) as b:
         publish_before_anybody_works(a)
         b.subscribe(lambda event: None)
@@ -187,7 +188,8 @@ def test_what_waits_is_found_behind_any_number_of_events_for_other_roots(make: M
     """It was given back last, and is due last."""
     with make("a") as a, late(make, a) as b:
         here, there = (queue._opened().coordinator.leases for queue in (a, b))
-        taken = [here.exchange("work", a.worker_id, None, Want(100, EVENTS - 1, 60, 5)).leases for _ in range(30)]
+        wants = Want(1000, EVENTS - 1, 60, 5)
+        taken = [here.exchange("work", a.worker_id, None, wants).leases for _ in range(EVENTS // 1000)]
         here.exchange("work", a.worker_id, None, Want(1, EVENTS, 60, 5))
         here.exchange("work", a.worker_id, Settlement(returned=[lease for (lease,) in taken]), None)
         there.begin("work", 1)

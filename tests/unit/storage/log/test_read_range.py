@@ -125,6 +125,20 @@ def test_a_range_is_read_as_far_as_it_is_there(tmp_path: Path) -> None:
     log.close()
 
 
+def test_a_range_of_large_records_comes_in_parts(tmp_path: Path) -> None:
+    """Whoever asks for many small ones and finds large ones does not get them all into memory."""
+    log = EventLog(tmp_path, durability="os")
+    log.append([fields(b'"%b"' % (b"x" * 1_000_000), "json")] * 40)
+    reader, place, sizes = log.reader(1), 1, []
+    while items := reader.read_range(place, 40):
+        assert [each.last_id for each in items] == list(range(place, items[-1].last_id + 1))
+        place, sizes = items[-1].last_id + 1, [*sizes, len(items)]
+    assert place == 41
+    assert max(sizes) < 20
+    reader.close()
+    log.close()
+
+
 def test_what_was_dropped_is_said_to_be(tmp_path: Path) -> None:
     """Once, in its place before what is left, also for a reader that was open at the time."""
     log = EventLog(tmp_path, durability="os", segment_bytes=1024)

@@ -135,15 +135,15 @@ def test_alone_what_nobody_is_known_to_have_may_be_millions(store: StateStore) -
     (info,) = store.groups.info(last_id + 3)
     assert (info.leased, info.waiting, info.lag) == (0, last_id - 1, last_id - 1)
     assert store.groups.oldest_unfinished() == 1
-    want = Want(100, last_id + 3, 60.0, 5, 4001)
+    want = Want(100, last_id + 3, 60.0, 5, 40_001)
     (lost,) = store.leases.exchange("work", ANN, None, want, place).leases
     (lease,) = store.leases.exchange("work", BOB, None, want, place).leases
-    assert (lost[:2], lease[:2]) == ((1, 4000), (4001, 4100))
+    assert (lost[:2], lease[:2]) == ((1, 40_000), (40_001, 40_100))
     store.leases.exchange("work", ANN, Settlement(returned=[lost]), None, place)
     assert not store.leases.exchange("work", BOB, Settlement(done=[lease]), None, place).leases
     states, _ = store.mirror.share()
-    assert states["work"].left == [(1, 4000), (4101, last_id - 1)]
-    assert (states["work"].finished, states["work"].waiting) == ([(4001, 4100), (last_id, last_id + 3)], [])
+    assert states["work"].left == [(1, 40_000), (40_101, last_id - 1)]
+    assert (states["work"].finished, states["work"].waiting) == ([(40_001, 40_100), (last_id, last_id + 3)], [])
     store.mirror.be_alone()
     states, _ = store.mirror.share()
-    assert states["work"].left == [(1, 4000), (4101, last_id - 1)]
+    assert states["work"].left == [(1, 40_000), (40_101, last_id - 1)]

@@ -119,7 +119,7 @@ def test_every_event_is_in_one_place(states: list[GroupState]) -> None:
 
 def test_a_long_gap_is_left_as_a_range() -> None:
     """Nobody accounts for it, and it is too much to let each event wait; what was left is not finished."""
-    found = merged([state(finished=[(1, 3), (5, 9), (1010, 1010)])])
-    assert (waiting(found), found.left, found.next_id) == ([(4, 0)], [(10, 1009)], 1011)
-    assert found.with_all_before_finished().finished == [(1, 3), (5, 9), (1010, 1010)]
+    found = merged([state(finished=[(1, 3), (5, 9), (11_010, 11_010)])])
+    assert (waiting(found), found.left, found.next_id) == ([(4, 0)], [(10, 11_009)], 11_011)
+    assert found.with_all_before_finished().finished == [(1, 3), (5, 9), (11_010, 11_010)]
     assert merged([found]) == found

@@ -460,14 +460,14 @@ def test_what_was_settled_is_not_settled_again_while_the_rest_is_held(group: Gro
 
 def test_events_that_are_not_there_any_more_come_as_one_lease(group: Group, clocks: Clocks) -> None:
     """However many, and again if their worker dies; the others come as ever."""
-    want = Want(2, 5000, 10.0, 1, 4998)
+    want = Want(2, 50_000, 10.0, 1, 49_998)
     (lost,) = group.leases.exchange(GROUP, ANN, None, want).leases
     (lease,) = group.leases.exchange(GROUP, BOB, None, want).leases
-    assert (lost[:3], lease[:3]) == ((1, 4997, 1), (4998, 4999, 1))
+    assert (lost[:3], lease[:3]) == ((1, 49_997, 1), (49_998, 49_999, 1))
     group.leases.renew(GROUP, BOB, [lease.token], 100.0)
     clocks.pass_seconds(11)
     (again,) = group.leases.exchange(GROUP, BOB, None, want).leases
-    assert again[:3] == (1, 4997, 1)
+    assert again[:3] == (1, 49_997, 1)
     group.settle(BOB, Settlement(done=[again, lease]))
     (last,) = group.leases.exchange(GROUP, BOB, None, want).leases
-    assert last[:3] == (5000, 5000, 1)
+    assert last[:3] == (50_000, 50_000, 1)
