@@ -29,7 +29,7 @@ def main() -> None:
         if given.only in (None, "redis"):
             on_redis.run(directory, given.events)
         if given.only in (None, "groups"):
-            on_groups.run(directory, given.events * 5)
+            on_groups.run(directory, given.events * 5, given.history * 10)
 
 
 if __name__ == "__main__":

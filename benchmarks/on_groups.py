@@ -42,10 +42,10 @@ with queue:
 """
 
 
-def _queue(root: Path, url: str) -> AbstractFileEventQueue[Any]:
+def _queue(root: Path, url: str, payload_type: type = dict, name: str = "bench-groups") -> AbstractFileEventQueue[Any]:
     if url:
-        return RedisFileEventQueue(root, payload_type=dict, name="bench-groups", redis_url=url, durability="os")
-    return FileEventQueue(root, payload_type=dict, durability="os")
+        return RedisFileEventQueue(root, payload_type=payload_type, name=name, redis_url=url, durability="os")
+    return FileEventQueue(root, payload_type=payload_type, durability="os")
 
 
 def drain(root: Path, url: str, processes: int, events: int, sleep_seconds: float = 0.0) -> float:
@@ -127,8 +127,23 @@ def together(directory: Path, server: RedisServer, events: int) -> None:
             print(f"  {kind}, {title:30} {one:>9,.0f}/s   {four:>9,.0f}/s   {four / one:.2f} x   (wanted {wanted})")
 
 
-def run(directory: Path, events: int) -> None:
+def far_behind(directory: Path, server: RedisServer, events: int) -> None:
+    """How long a new group that begins so many events behind takes until its first event is handled."""
+    print(f"\na group that begins {events} events behind (wanted: 0.1 s)")
+    for kind, url in (("files", ""), ("Redis", server.url)):
+        handled = threading.Event()
+        with _queue(directory / f"behind-{kind}", url, int, "behind") as queue:
+            for start in range(0, events, 10_000):
+                queue.publish_many([1] * min(10_000, events - start))
+            started = time.perf_counter()
+            queue.subscribe(lambda event, handled=handled: handled.set(), group="behind", from_index=1)
+            handled.wait()
+            print(f"  {kind}: its first event is handled after {(time.perf_counter() - started) * 1000:.1f} ms")
+
+
+def run(directory: Path, events: int, behind: int) -> None:
     """Print everything about groups."""
     with RedisServer() as server:
         one_worker(directory, server, events)
         together(directory, server, events)
+        far_behind(directory, server, behind)
