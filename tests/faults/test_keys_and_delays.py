@@ -111,6 +111,7 @@ WORKER = """
     import sys
     from datetime import datetime, timezone
     from eventy_sync import FileEventQueue
+    from eventy_sync.file.running import serve_until_signalled
 
     options = {"group": "billing", "lease_seconds": 1.0} if sys.argv[2] == "group" else {}
     queue = FileEventQueue(sys.argv[1], payload_type=dict)
@@ -119,10 +120,11 @@ WORKER = """
     def handle(event):
         print(event.id, datetime.now(timezone.utc).isoformat(), flush=True)
 
-    with queue:
+    def on_open():
         queue.wait_until_idle(20)
         print("idle", flush=True)
-        queue.run()
+
+    serve_until_signalled(queue, on_open=on_open)  # signals count from before the first event is handed out
 """
 
 
