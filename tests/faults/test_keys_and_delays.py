@@ -135,6 +135,11 @@ def next_handed(worker: subprocess.Popen[str], handed: Handed) -> None:
     """Read the next event that a worker hands out, and add when that was."""
     while (line := pipe(worker.stdout).readline()) == "idle\n":
         continue
+    note_handed(line, handed)
+
+
+def note_handed(line: str, handed: Handed) -> None:
+    """Add what a worker says it has handed out."""
     event_id, at = line.split()
     handed.setdefault(int(event_id), []).append(datetime.fromisoformat(at))
 
@@ -166,6 +171,8 @@ def test_delayed_events_survive_the_end_of_their_worker(
             next_handed(first, handed)  # on a slow machine others may be due by then
         first.send_signal(ending)
         first.wait(20)
+        for line in pipe(first.stdout):  # what it has handled meanwhile
+            note_handed(line, handed)
         second = spawn_python(WORKER, root, kind)
         while len(handed) < 21:
             next_handed(second, handed)
