@@ -119,6 +119,7 @@ class Started:
                 env=env,
                 start_new_session=True,
                 text=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
             )
 
     @property

@@ -36,11 +36,15 @@ _OF_THE_FILES = ("root_dir", "payload_type", "name", "event_serializer")
 
 
 class Problem(NamedTuple):
-    """Something that is wrong.  `number` is E and digits for an error, W and digits for a warning."""
+    """Something that is wrong.  `number` is E and digits for an error, W and digits for a warning.
+
+    `key` is the key whose value is no good at all, so that nothing else is found wrong with it.
+    """
 
     number: str
     text: str
     hint: str
+    key: str | None = None
 
     def __str__(self) -> str:
         return f"{self.text}  {self.hint}"
@@ -131,10 +135,9 @@ def read_queue(
     for key, number in (("PAYLOAD_TYPE", "E004"), ("EVENT_SERIALIZER", "E008")):
         if isinstance(usable.get(key), str):
             usable[key] = _imported(wording, key, number, usable[key], problems)
-    found = {key.lower(): value for key, value in usable.items()}
-    if not any(each.number.startswith("E") for each in problems):
-        problems += _refused(wording, queue_class, found)
-    return queue_class, found
+    useless = {each.key for each in problems}
+    problems += _refused(wording, queue_class, {key: usable[key] for key in usable if key not in useless})
+    return queue_class, {key.lower(): value for key, value in usable.items()}
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------
@@ -208,7 +211,8 @@ def _check_root(entry: Mapping[Any, Any], wording: Wording, problems: list[Probl
     if "ROOT_DIR" not in entry:
         problems.append(Problem("E003", wording.missing("ROOT_DIR"), hint))
     elif not isinstance(root, (str, Path)) or not str(root) or "\0" in str(root):
-        problems.append(Problem("E003", f"{wording.name('ROOT_DIR')} is not the path of a directory.", hint))
+        text = f"{wording.name('ROOT_DIR')} is not the path of a directory."
+        problems.append(Problem("E003", text, hint, "ROOT_DIR"))
     elif not Path(root).is_absolute():
         text = f"{wording.name('ROOT_DIR')} is a relative path: each process may take it for another directory."
         problems.append(Problem("W001", text, wording.absolute_root))
@@ -224,7 +228,7 @@ def _check_types(
         if hint in _PLAIN_TYPES and not _is_of(value, hint):
             number = "E007" if key in _REDIS else "E009"
             text = f"{wording.name(key)} is not {_PLAIN_TYPES[hint]}, but of type {type(value).__name__}."
-            problems.append(Problem(number, text, f"Write {_PLAIN_TYPES[hint]}."))
+            problems.append(Problem(number, text, f"Write {_PLAIN_TYPES[hint]}.", key))
 
 
 def _is_of(value: Any, hint: Any) -> bool:
@@ -243,7 +247,7 @@ def _imported(wording: Wording, key: str, number: str, path: str, problems: list
         reason = str(exc) if isinstance(exc, ImportError) else f"its module raises {type(exc).__name__}"
         example = "shop.events.Order" if key == "PAYLOAD_TYPE" else "shop.events.OrderSerializer"
         hint = f'Write the whole path of a class, such as "{example}", and see that `python -c "import …"` finds it.'
-        problems.append(Problem(number, f"{wording.name(key)} cannot be imported: {reason}.", hint))
+        problems.append(Problem(number, f"{wording.name(key)} cannot be imported: {reason}.", hint, key))
         return path
     return found() if key == "EVENT_SERIALIZER" and isinstance(found, type) else found
 
@@ -257,25 +261,41 @@ def _import(path: str) -> Any:
     return getattr(module, name)
 
 
-def _refused(wording: Wording, queue_class: type[AnyQueue], found: dict[str, Any]) -> list[Problem]:
-    """Return what the queue's class itself has against the values; nothing is opened and no server asked."""
-    payload_type = found.get("payload_type", Any)
+def _refused(wording: Wording, queue_class: type[AnyQueue], values: dict[str, Any]) -> list[Problem]:
+    """Return what the queue's class itself has against the values, each by itself or else all together.
+
+    Nothing is opened and no server asked.
+    """
+    problems = _unfit(wording, values)
+    for key in values:
+        if key not in ("PAYLOAD_TYPE", "EVENT_SERIALIZER"):
+            problems += _refusal(wording, queue_class, {key: values[key]})
+    return problems or _refusal(wording, queue_class, values)
+
+
+def _unfit(wording: Wording, values: dict[str, Any]) -> list[Problem]:
+    """Return what is against the serializer and the type, which it has to take."""
+    payload_type = values.get("PAYLOAD_TYPE", Any)
     try:
-        serializer = get_serializer(found.get("event_serializer", "json"), payload_type)
+        serializer = get_serializer(values.get("EVENT_SERIALIZER", "json"), payload_type)
     except EventyError as exc:
         return [Problem("E008", f"{wording.name('EVENT_SERIALIZER')} is refused: {exc}.", "")]
     try:
         serializer.bind(payload_type)
     except EventyError as exc:
         return [Problem("E004", f"{wording.name('PAYLOAD_TYPE')} is refused: {exc}.", "")]
-    try:
-        queue_class(**{"root_dir": "unused", **found})
-    except EventyError as exc:
-        text = str(exc)
-    except (TypeError, ValueError, AttributeError):
-        return [Problem("E009", f"{wording.queue()} has a value of a wrong type.", "")]
-    else:
-        return []
-    key = next((key for key in keys_of(queue_class) if key.lower() in text.split(":")[0]), None)
+    return []
+
+
+def _refusal(wording: Wording, queue_class: type[AnyQueue], values: dict[str, Any]) -> list[Problem]:
+    """Return what the class has against these values: one, or several that do not go together."""
+    key = next(iter(values)) if len(values) == 1 else None
+    what = wording.queue() if key is None else wording.name(key)
     number = "E007" if key in _REDIS else "E009"
-    return [Problem(number, f"{wording.queue() if key is None else wording.name(key)} is refused: {text}.", "")]
+    try:
+        queue_class(**{"root_dir": "unused", **{name.lower(): value for name, value in values.items()}})
+    except EventyError as exc:
+        return [Problem(number, f"{what} is refused: {exc}.", "")]
+    except (TypeError, ValueError, AttributeError):
+        return [Problem(number, f"{what} has a value of a wrong type.", "")]
+    return []

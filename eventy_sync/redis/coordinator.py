@@ -279,6 +279,7 @@ class RedisCoordinator(Coordinator):
 
     def refresh(self) -> None:
         """Catch up if nothing else does and that is a second ago."""
+        self.mode.log_what_was_left_out()
         if self._monitor is None and time.monotonic() - self._refreshed_at >= REFRESH_SECONDS:
             self._attempt(self._refresh)
 
@@ -330,6 +331,7 @@ class RedisCoordinator(Coordinator):
                 self._rejoin_whatever_it_takes()
             except EventyError as exc:
                 self.mode.change(DEGRADED, exc if isinstance(exc, CoordinationError) else CoordinationError(str(exc)))
+                self.mode.log_what_was_left_out()
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
         self._watcher.look()
         self._watcher.look_at_groups()
@@ -354,6 +356,7 @@ class RedisCoordinator(Coordinator):
 
     def tick(self) -> None:
         """Called now and then in a process that delivers: say that it lives, and catch up whatever got lost."""
+        self.mode.log_what_was_left_out()
         if self._workers.is_due():
             self._attempt(self._beat)
         if self._monitor is not None:

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 CONNECTED, DEGRADED, REJOINING = "connected", "degraded", "rejoining"
 LOG_INTERVAL_SECONDS = 5.0
-"""However often the mode flaps, it is logged so seldom; what was left out is counted."""
+"""However often the mode flaps, it is logged so seldom; what was left out is counted, and where it ends is logged."""
 
 
 class Mode:
@@ -27,7 +27,7 @@ class Mode:
         self.error: CoordinationError | None = None
         self.since = datetime.now(timezone.utc)
         self._logged_at = 0.0
-        self._unlogged = 0
+        self._unlogged = 0  # changes; read without the lock
 
     @property
     def is_connected(self) -> bool:
@@ -43,14 +43,20 @@ class Mode:
             self.value, self.error = value, error
             if is_new:
                 self.since = datetime.now(timezone.utc)
+            self._unlogged += 1
             self._log_locked()
+
+    def log_what_was_left_out(self) -> None:
+        """Log the mode if the change to it came too soon after another.  Called now and then."""
+        if self._unlogged:
+            with self._lock:
+                self._log_locked()
 
     def _log_locked(self) -> None:
         now = time.monotonic()
-        if now - self._logged_at < LOG_INTERVAL_SECONDS and self._logged_at:
-            self._unlogged += 1
+        if not self._unlogged or (now - self._logged_at < LOG_INTERVAL_SECONDS and self._logged_at):
             return
-        left_out, self._logged_at, self._unlogged = self._unlogged, now, 0
+        left_out, self._logged_at, self._unlogged = self._unlogged - 1, now, 0
         level = logging.INFO if self.error is None else logging.WARNING
         logger.log(
             level, "queue %r is %s: reason=%s changes_left_out=%d", self._queue_name, self.value, self.error, left_out

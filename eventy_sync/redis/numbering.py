@@ -54,6 +54,7 @@ class RedisNumbering:
         self._local = LocalNumbering()
         self.is_shared = False  # written under the append lock
         self._crowd = 0  # written under the append lock: above 0 while several threads publish
+        self._silent: set[str] = set()  # written under the append lock: roots that were waited for in vain
 
     def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
         """See `Numbering.number`.
@@ -145,6 +146,7 @@ class RedisNumbering:
             self._announce(epoch, end.tail)
         if self._mode.value == REJOINING:
             self._mode.change(CONNECTED)
+        self._silent.clear()
         return reply.first_id, reply.at
 
     def _announce(self, epoch: bytes, tail: int) -> None:
@@ -176,8 +178,10 @@ class RedisNumbering:
             self._pause(_PAUSE_SECONDS if waited_seconds > _PAUSE_SECONDS else 0.0)
 
     def _await_roots(self, waited_seconds: float) -> None:
+        """Give roots that must say how far they are a moment, once: meanwhile all others wait for the append lock."""
         awaited = self._membership.awaited()
-        if awaited and waited_seconds > AWAIT_SECONDS:
+        if awaited and (waited_seconds > AWAIT_SECONDS or self._silent.issuperset(awaited)):
+            self._silent.update(awaited)
             hosts = ", ".join(sorted(f"{root_id} on {root.host}" for root_id, root in awaited.items()))
             raise CoordinationError(
                 f"the event was not published: Redis has lost something, and the root {hosts} has not said yet how far "

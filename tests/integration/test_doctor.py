@@ -198,6 +198,7 @@ def test_a_file_in_the_place_of_the_directory_is_an_error(look: Look, tmp_path: 
 
 AS_NOBODY = """
 import os, sys
+import urllib.parse  # pathlib does so when it needs it, and nobody may not read an interpreter in root's home
 sys.path.insert(0, sys.argv.pop(1))
 from eventy_sync.cli import main
 if os.getuid() == 0:

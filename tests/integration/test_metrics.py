@@ -101,12 +101,13 @@ def test_a_killed_process_takes_no_shared_number_along(root: Path, spawn_python:
 
 
 MULTIPROCESS = """
-    import os, sys
+    import os, sys, warnings
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.multiprocess import MultiProcessCollector
     from eventy_sync import FileEventQueue
     from eventy_sync.contrib.prometheus import register
 
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # as in setup.cfg
     queue = FileEventQueue(sys.argv[1], payload_type=dict)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from eventy_sync import CoordinationError, EventyError
+from eventy_sync.redis import mode
 from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.proxy import Proxy
 from tests.faults.redis.queues import (
@@ -40,6 +42,23 @@ def test_without_a_server_a_root_that_is_alone_does_everything(
             assert not b.create_claim("x")
             assert b.publish({"n": 4}).id == 5
         wait_until(lambda: numbers(a) == [0, 1, 2, 3, 4])
+
+
+def test_a_server_that_is_lost_right_after_opening_is_logged(
+    make: Make, server: RedisServer, wait_until: Wait, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interval between log lines, in which it happens, does not hide it for as long as it lasts."""
+    monkeypatch.setattr(mode, "LOG_INTERVAL_SECONDS", 1.0)
+    caplog.set_level(logging.INFO, mode.logger.name)
+
+    def logged() -> list[str]:
+        return [each.getMessage().split(":")[0] for each in caplog.records if each.name == mode.logger.name]
+
+    with make("a") as a:
+        assert logged() == [f"queue {a.name!r} is connected"]
+        server.kill()
+        a.publish({"n": 0})  # alone: it finds out, and goes on
+        wait_until(lambda: logged()[1:] == [f"queue {a.name!r} is degraded"])
 
 
 def test_with_other_roots_a_lost_server_refuses_what_is_unsafe(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
+from eventy_sync import CoordinationError
+from eventy_sync.redis.numbering import AWAIT_SECONDS
 from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.queues import (
     Make,
@@ -47,6 +50,26 @@ def test_a_server_that_forgot_everything_is_told(make: Make, server: RedisServer
         wait_until(lambda: log_bytes(a) == log_bytes(b))
         assert numbers(a) == list(range(40))
         assert not is_granted(b, "x", wait_until)
+
+
+def test_a_silent_root_is_waited_for_once(make: Make, server: RedisServer, wait_until: Wait) -> None:
+    """Whoever publishes next waits for the append lock: were each to wait anew, requests would queue without end."""
+
+    def seconds_until_refused(queue: Queue) -> float:
+        started = time.monotonic()
+        with pytest.raises(CoordinationError, match="has not said yet how far"):
+            queue.publish({})
+        return time.monotonic() - started
+
+    with make("a") as a, make("silent") as silent:
+        for _ in range(2):  # each loss is one by itself
+            publish_when_possible(a, {}, wait_until, silent)
+            publish_when_possible(silent, {}, wait_until)
+            server.command("FLUSHALL")
+            assert seconds_until_refused(a) >= AWAIT_SECONDS
+            assert sum(seconds_until_refused(a) for _ in range(5)) < AWAIT_SECONDS
+            silent.publish({})
+            a.publish({})
 
 
 def test_a_server_that_forgets_over_and_over_is_told_each_time(

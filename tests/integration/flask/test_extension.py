@@ -111,6 +111,19 @@ def test_a_value_that_is_refused_is_named(root: Path) -> None:
     refused("EVENTY_EVENT_SERIALIZER", "msgpack", ROOT_DIR=root, EVENT_SERIALIZER="yaml")
 
 
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    """Nobody mends one mistake to meet the next, of whatever kinds they are; each has a line."""
+    wrong = {"DURABILTY": "os", "PAYLOAD_TYPE": "shp.Order", "REDIS_URL": f"http://:{SECRET}@h", "JOURNAL_LENGTH": 0}
+    wrong |= {"ROOT_DIR": "", "NAME": 7, "RETENTION": "x", "DURABILITY": "never", "EVENT_SERIALIZER": "yaml"}
+    app = Flask("shop")
+    app.config.update({f"EVENTY_{key}": value for key, value in wrong.items()})
+    with pytest.raises(InvalidArgumentError) as caught:
+        Eventy(app)
+    lines = str(caught.value).splitlines()
+    assert sorted(line.split()[0] for line in lines) == sorted(f"EVENTY_{key}" for key in wrong)
+    assert SECRET not in str(caught.value)
+
+
 def test_a_relative_root_is_warned_of(
     tmp_path: Path, make_app: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

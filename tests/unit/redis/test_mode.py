@@ -75,6 +75,23 @@ def test_a_mode_that_flaps_is_logged_seldom(caplog: pytest.LogCaptureFixture, mo
     ]
 
 
+def test_the_mode_that_it_stays_in_is_logged_in_the_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who loses Redis right after opening is told so by the log, though a little later."""
+    mode = Mode("orders")
+    mode.change(CONNECTED)
+    mode.change(DEGRADED, AWAY)
+    mode.log_what_was_left_out()
+    assert len(caplog.records) == 1
+    monkeypatch.setattr(module, "LOG_INTERVAL_SECONDS", 0.0)  # five seconds later
+    for _ in range(2):
+        mode.log_what_was_left_out()
+    assert [each.getMessage() for each in caplog.records[1:]] == [
+        "queue 'orders' is degraded: reason=the server is away changes_left_out=0"
+    ]
+
+
 @pytest.mark.parametrize("error", [AWAY, CoordinationError("too slow"), None])
 def test_what_will_pass_is_refused_with_what_to_do_meanwhile(error: CoordinationError | None) -> None:
     """Since when, why, and what if it will not pass."""

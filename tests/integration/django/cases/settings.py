@@ -130,6 +130,18 @@ class SettingsTests(SimpleTestCase):
         redis = {"REDIS_URL": "redis://h", "REDIS_PASSWORD": SECRET.encode()}
         self.only("E009", "REDIS_PASSWORD", "not a text", ROOT_DIR=self.root, **redis)
 
+    def test_all_that_is_wrong_is_named_at_once(self) -> None:
+        """Nobody mends one mistake to meet the next; the error without checks has all of it as well."""
+        wrong = {"DURABILITY": "never", "RETENTION": "x", "REDIS_URL": f"http://:{SECRET}@h", "PAYLOAD_TYPE": "shp.O"}
+        configured = {"default": {"ROOT_DIR": self.root, "QQ": 1, **wrong}}
+        messages = self.messages(configured)
+        assert sorted(each.id or "" for each in messages) == [f"eventy_sync.E00{n}" for n in (2, 4, 7, 9, 9)]
+        with self.settings(EVENTY_SYNC=configured), pytest.raises(ImproperlyConfigured) as caught:
+            get_queue()
+        for text in (" ".join(map(_text, messages)), str(caught.value)):
+            assert all(f"['default']['{key}']" in text for key in wrong), text
+            assert SECRET not in text
+
     def test_two_queues_do_not_share_a_root(self) -> None:
         """They would be one queue under two names."""
         (message,) = self.messages({"default": {"ROOT_DIR": self.root}, "other": {"ROOT_DIR": str(self.root)}})
