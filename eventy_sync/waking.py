@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 LONGEST_WAIT_SECONDS = 1.0
 """A signal that comes just before a thread goes to sleep does not wake it: it is handled after this time at most."""
@@ -35,11 +36,18 @@ class Hint:
         return self._given.acquire(timeout=-1 if timeout_seconds is None else max(0.0, timeout_seconds))
 
 
+class Givable(Protocol):
+    """What a bell can give: a `Hint`, or what else wakes a thread."""
+
+    def give(self) -> None:
+        """Wake it."""
+
+
 class Bell:
     """Wakes all who wait for something to become true; whoever makes it true rings."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Hint] = deque()
+        self._waiting: deque[Givable] = deque()
 
     def ring(self) -> None:
         """Let everybody look again."""
@@ -50,9 +58,15 @@ class Bell:
     def hint(self) -> Iterator[Hint]:
         """Yield a hint that is given at every ringing from now on until the end of the block."""
         hint = Hint()
+        with self.giving(hint):
+            yield hint
+
+    @contextmanager
+    def giving(self, hint: Givable) -> Iterator[None]:
+        """Give this at every ringing from now on until the end of the block."""
         try:
             self._waiting.append(hint)
-            yield hint
+            yield
         finally:
             with suppress(ValueError):
                 self._waiting.remove(hint)

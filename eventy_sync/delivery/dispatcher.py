@@ -62,7 +62,9 @@ class Dispatcher(Generic[T]):
         self._log, self._store, self._leases, self._decode = log, store, leases, decode
         self._opened_tail = log.tail()
         self._on_tick = on_tick
-        self._watcher = LogWatcher(f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch, is_tick_due)
+        self._watcher = LogWatcher(
+            f"eventy-{queue_name}-watcher", log.tail, self._tick, on_watch, is_tick_due, log.directory
+        )
         self._progress = Bell()
         self._lock = threading.RLock()
         # guarded by _lock
@@ -233,6 +235,11 @@ class Dispatcher(Generic[T]):
         """Say that groups may have work without new events, as after a pause."""
         for runner in self._runners():
             runner.look_again()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the kernel tells of writing into the log."""
+        return self._watcher.is_told
 
     def look(self) -> None:
         """Say that the log may have grown, in a thread that has the time to look."""

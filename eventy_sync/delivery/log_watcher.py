@@ -3,6 +3,9 @@
 It looks often while things happen and seldom while they do not: a tenth of the time since the last
 event, within bounds.  A look is one system call.  Publishing in this process wakes it at once, where
 anybody waits.
+
+Where the kernel tells of writing, one of those who wait, the *scout*, is woken by that: nothing then lies between the
+write of another process and the scout's own look.  As long as there is a scout the watcher's thread looks seldom.
 """
 
 from __future__ import annotations
@@ -10,10 +13,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
+from eventy_sync.delivery.stoppable_thread import remaining
 from eventy_sync.errors import QueueClosedError, StorageError
-from eventy_sync.waking import Bell, Hint
+from eventy_sync.storage.growth import Growth
+from eventy_sync.waking import LONGEST_WAIT_SECONDS, Bell, Hint
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +29,10 @@ SLOWEST_SECONDS = 0.02
 IDLE_SHARE = 0.1
 TICK_SECONDS = 0.5
 EARLY_TICK_SECONDS = 0.05
+TOLD_SECONDS = 0.05
+MOST_MISSED = 20
+"""After so many events in a row that the scout did not hear of, the kernel is not believed to tell of writing here."""
+
 ERROR_PAUSE_SECONDS = 1.0
 
 
@@ -35,15 +46,19 @@ class LogWatcher:
         on_tick: Callable[[], None],
         on_start: Callable[[], None],
         is_tick_due: Callable[[], bool] = lambda: False,
+        directory: Path | None = None,
     ) -> None:
         self._name, self._read_tail, self._on_tick, self._on_start = name, tail, on_tick, on_start
-        self._is_tick_due = is_tick_due
+        self._is_tick_due, self._directory = is_tick_due, directory
         self._hint = Hint()
         self._stopping = False
         self._grown = Bell()
         self._expected_id = 0  # a hint only
         self._looking = threading.Lock()
         self._tail = 0  # written with _looking held, once the thread runs
+        self._growth: deque[Growth] = deque()  # unless there is a scout, who has it
+        self._has_scout = False  # a hint only
+        self._missed = 0  # a hint only
         self._lock = threading.Lock()
         # guarded by _lock
         self._thread: threading.Thread | None = None
@@ -53,6 +68,7 @@ class LogWatcher:
         with self._lock:
             if self._thread is None and not self._stopping:
                 self._on_start()
+                self._listen()
                 self._tail = self._read_tail()
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()
@@ -63,6 +79,7 @@ class LogWatcher:
         self._stopping = True
         self._hint.give()
         self._grown.ring()
+        self._growth.clear()
 
     def join(self, timeout_seconds: float | None = None) -> None:
         """Wait for the thread's end."""
@@ -72,25 +89,22 @@ class LogWatcher:
 
     def wake(self) -> None:
         """Say that this process has published.  Costs next to nothing where nobody watches."""
-        if self._thread is not None:
+        if self._thread is not None and not self.is_told:
             self._hint.give()
 
     def look(self) -> None:
-        """Look now, in the caller's thread, which is sooner than waking ours.  Never raises."""
-        if self._thread is None:
+        """Look now, in the caller's thread, which is sooner than waking ours; a scout looks itself.  Never raises."""
+        if self._thread is None or self.is_told:
             return
-        try:
-            has_grown = self._look()
-        except StorageError:
-            has_grown = True  # ours meets it, too, and says so
-        if has_grown:
+        if self._look_quietly():
             self._hint.give()  # more may follow: look often for a while
 
     def expect(self, event_id: int) -> None:
         """Say that this event may be in the log by now: whoever waits for it looks."""
         if event_id > self._expected_id:
             self._expected_id = event_id
-            self._grown.ring()
+            if not self.is_told:
+                self._grown.ring()
 
     def wake_waiters(self) -> None:
         """Make whoever waits look at what it waits for."""
@@ -101,7 +115,17 @@ class LogWatcher:
     ) -> bool:
         """Wait until the log goes beyond this id, `until` holds or the watcher stops; say whether the log does."""
         self.start()
-        self._grown.wait_for(lambda: self._is_beyond(event_id) or self._stopping or until(), timeout_seconds)
+
+        def is_over() -> bool:
+            return self._is_beyond(event_id) or self._stopping or until()
+
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        with self._grown.hint() as hint:  # before looking, so that no ringing is missed
+            while not is_over() and (seconds := _at_most(remaining(deadline))) > 0:
+                if self._growth and not self._has_scout:
+                    self._scout(is_over, deadline)
+                else:
+                    hint.wait(seconds)
         return self._tail > event_id
 
     def _is_beyond(self, event_id: int) -> bool:
@@ -109,13 +133,62 @@ class LogWatcher:
             self.look()
         return self._tail > event_id
 
+    # -- scouting --------------------------------------------------------------------------------------------
+
+    @property
+    def is_told(self) -> bool:
+        """Whether who waits hears from the kernel: nobody else has to wake it when the log grows."""
+        return bool(self._growth) or self._has_scout
+
+    def _listen(self) -> None:
+        if self._directory is not None:
+            try:
+                self._growth.append(Growth(self._directory))
+            except OSError as exc:
+                logger.debug("the kernel does not tell of writing, looking instead: %s", exc)
+
+    def _scout(self, is_over: Callable[[], bool], deadline: float | None) -> None:
+        """Be woken by the kernel, and look for all who wait, until `is_over` or the deadline; one thread at a time."""
+        try:
+            growth = self._growth.pop()
+        except IndexError:
+            return
+        try:
+            self._has_scout = True
+            while (seconds := _at_most(remaining(deadline))) > 0 and self._missed < MOST_MISSED:
+                with self._grown.giving(growth):
+                    if is_over():
+                        break
+                    growth.wait(seconds)
+                if self._look_quietly():
+                    self._missed = 0
+        finally:
+            self._has_scout = False
+            if self._missed < MOST_MISSED:
+                self._growth.append(growth)
+            if self._stopping:  # last: stop() may not have found it
+                self._growth.clear()
+            self._grown.ring()  # somebody else may take its place
+
+    def _look_quietly(self) -> bool:
+        """Look; the thread meets what makes it fail, too, and says so."""
+        try:
+            return self._look()
+        except StorageError:
+            self._hint.give()
+            return True
+
+    # -- the thread ------------------------------------------------------------------------------------------
+
     def _run(self) -> None:
         changed_at = ticked_at = time.monotonic()
         failing, seen = False, self._tail
         while not self._stopping:
             now = time.monotonic()
             try:
-                if self._look() or self._tail != seen:
+                if self._look():
+                    self._missed += self._has_scout
+                if self._tail != seen:
                     changed_at, seen = now, self._tail
                 if now - ticked_at >= (EARLY_TICK_SECONDS if self._is_tick_due() else TICK_SECONDS):
                     ticked_at = now
@@ -126,6 +199,8 @@ class LogWatcher:
                     logger.error("the log cannot be watched, trying again: %s", exc)
                 failing = True
             pause_seconds = min(max((now - changed_at) * IDLE_SHARE, FASTEST_SECONDS), SLOWEST_SECONDS)
+            if self.is_told:
+                pause_seconds = TOLD_SECONDS
             self._hint.wait(ERROR_PAUSE_SECONDS if failing else pause_seconds)
 
     def _look(self) -> bool:
@@ -136,3 +211,8 @@ class LogWatcher:
             self._tail = tail
         self._grown.ring()
         return True
+
+
+def _at_most(seconds: float | None) -> float:
+    """Return how long to wait at a time."""
+    return LONGEST_WAIT_SECONDS if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)

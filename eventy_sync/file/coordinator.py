@@ -65,6 +65,10 @@ class ClaimAuthority(Protocol):
 class Watcher(Protocol):
     """Wakes whoever waits for the log to grow.  Thread safe; never raises."""
 
+    @property
+    def is_told(self) -> bool:
+        """Whether they hear of it by themselves."""
+
     def look(self) -> None:
         """Look at the log, and wake them if it has grown."""
 

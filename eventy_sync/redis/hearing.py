@@ -93,7 +93,7 @@ class Hearing:
     def _hear_of_event(self, message: AddEvent) -> None:
         if message.root_id == self._membership.root_id:
             self._watcher.expect(message.last_id)
-            if message.last_id > self._log.tail():
+            if not self._watcher.is_told and message.last_id > self._log.tail():
                 self._wait_for_append(message.last_id)
                 self._watcher.look()
         elif message.last_id > self._log.tail():

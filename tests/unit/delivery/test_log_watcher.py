@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from eventy_sync import QueueClosedError, StorageError
+from eventy_sync.delivery import log_watcher
 from eventy_sync.delivery.log_watcher import LogWatcher
 
 
@@ -120,3 +124,140 @@ def test_a_tick_that_finds_the_queue_closed_ends_without_a_word(log: Log, caplog
     assert ticked.wait(20.0)
     watcher.join()
     assert caplog.text == ""
+
+
+# -- where the kernel tells ----------------------------------------------------------------------------------
+
+told = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+
+
+class Written(Log):
+    """A tail that grows with a file, as others write it."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.directory = directory
+
+    def grow(self) -> None:
+        """Append an event."""
+        self.last_id += 1
+        with (self.directory / "1.log").open("ab") as file:
+            file.write(b"x")
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    return Written(tmp_path)
+
+
+@pytest.fixture
+def listener(written: Written, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogWatcher]:
+    """A watcher that would not look by itself for minutes, as long as the kernel tells."""
+    monkeypatch.setattr(log_watcher, "TOLD_SECONDS", 300.0)
+    watcher = LogWatcher("watcher", written.tail, lambda: None, lambda: None, directory=written.directory)
+    yield watcher
+    watcher.stop()
+    watcher.join()
+
+
+@told
+def test_all_who_wait_hear_of_what_another_process_writes(
+    listener: LogWatcher, written: Written, wait_until: Callable[..., None]
+) -> None:
+    """As often as it does, whoever of them is the scout; also of what came while nobody waited."""
+    seen = [0] * 4
+    listener.start()
+
+    def follow(number: int) -> None:
+        while listener.wait_beyond(seen[number], 20):
+            seen[number] = written.last_id
+
+    followers = [threading.Thread(target=follow, args=(number,)) for number in range(4)]
+    for follower in followers:
+        follower.start()
+    for event_id in range(1, 101):
+        written.grow()
+        wait_until(lambda event_id=event_id: seen == [event_id] * 4)
+    listener.stop()
+    for follower in followers:
+        follower.join(20)
+    written.grow()
+
+
+@told
+def test_a_scout_that_leaves_is_followed_by_another(
+    listener: LogWatcher, written: Written, wait_until: Callable[..., None]
+) -> None:
+    """Because its own time is over, or it waited for something else."""
+    heard: list[bool] = []
+    scout = threading.Thread(target=listener.wait_beyond, args=(0, 0.2))
+    scout.start()
+    wait_until(lambda: listener._has_scout)
+    follower = threading.Thread(target=lambda: heard.append(listener.wait_beyond(0, 60)))
+    follower.start()
+    scout.join(20)
+    assert not heard
+    wait_until(lambda: listener._has_scout)
+    written.grow()
+    follower.join(20)
+    assert heard == [True]
+
+
+@told
+def test_a_scout_ends_its_wait_when_something_else_is_asked_for(
+    listener: LogWatcher, wait_until: Callable[..., None]
+) -> None:
+    """As at the end of a subscriber."""
+    stopping = threading.Event()
+    scout = threading.Thread(target=listener.wait_beyond, args=(0, None, stopping.is_set))
+    scout.start()
+    wait_until(lambda: listener._has_scout)
+    stopping.set()
+    listener.wake_waiters()
+    scout.join(20)
+    assert not scout.is_alive()
+
+
+@told
+def test_a_kernel_that_tells_nothing_is_not_relied_upon(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files are written behind its back the watcher finds out, and looks by itself as before."""
+    monkeypatch.setattr(log_watcher, "TOLD_SECONDS", 0.01)
+    watcher = LogWatcher("watcher", log.tail, lambda: None, lambda: None, directory=tmp_path)
+    for event_id in range(log_watcher.MOST_MISSED + 2):
+        log.last_id += 1
+        assert watcher.wait_beyond(event_id, 20)
+    assert not watcher.is_told
+    watcher.stop()
+    watcher.join()
+
+
+def test_without_the_kernels_help_the_log_is_looked_at(
+    log: Log, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has to know."""
+    watcher = LogWatcher("watcher", log.tail, lambda: None, lambda: None, directory=tmp_path / "nowhere")
+    log.last_id = 1
+    assert watcher.wait_beyond(0, 20)
+    assert not watcher.is_told
+    assert caplog.text == ""
+    watcher.stop()
+    watcher.join()
+
+
+@told
+def test_the_end_gives_back_what_the_kernel_gave(written: Written) -> None:
+    """Whether a scout was there or not."""
+    before = len(os.listdir("/proc/self/fd"))
+    for is_scouted in (False, True) * 10:
+        watcher = LogWatcher("watcher", written.tail, lambda: None, lambda: None, directory=written.directory)
+        watcher.start()
+        waiter = threading.Thread(target=watcher.wait_beyond, args=(written.last_id, None))
+        if is_scouted:
+            waiter.start()
+        watcher.stop()
+        watcher.join()
+        if is_scouted:
+            waiter.join(20)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,67 @@
+"""Hearing from the kernel that a directory's files are written to, by whatever process: inotify(7), where there is it.
+
+Two calls of the C library are all that is needed of it, and what libraries there are for it bring threads of their
+own or wait before they tell.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_IN_MODIFY, _IN_CREATE = 0x2, 0x100
+_ENOUGH_BYTES = 4096  # equal notices in a row are one
+
+
+class Growth:
+    """Wakes one thread when a file is written to or made, or when it is given like a `Hint`.  `give` is thread safe.
+
+    Notices that nobody waits for are kept: the next wait is over at once.  It is closed when nobody refers to it any
+    more, and not before: whoever gives it late must not write into what has got its descriptor's number since.
+
+    Raises:
+        OSError: this system has no inotify, or gives no more of them to this user.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._notices = self._given = -1
+        self._notices = _inotify(directory)
+        self._given = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        for each in (self._notices, self._given):
+            self._poll.register(each, select.POLLIN)
+
+    def __del__(self) -> None:
+        for each in (self._notices, self._given):
+            if each >= 0:
+                os.close(each)
+
+    def give(self) -> None:
+        """Let the one who waits go on, or whoever waits next."""
+        os.eventfd_write(self._given, 1)
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until something was written or this was given, or the time is over."""
+        for each, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000):
+            with suppress(BlockingIOError):
+                os.read(each, _ENOUGH_BYTES)
+
+
+def _inotify(directory: Path) -> int:
+    """Return a descriptor that can be read when a file of this directory was written to, or made."""
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, "there is no inotify on this system")
+    library = ctypes.CDLL(None, use_errno=True)
+    descriptor: int = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), "no inotify instance")
+    if library.inotify_add_watch(descriptor, os.fsencode(directory), _IN_MODIFY | _IN_CREATE) < 0:
+        reason = ctypes.get_errno()
+        os.close(descriptor)
+        raise OSError(reason, "no inotify watch", str(directory))
+    return descriptor

@@ -1,0 +1,86 @@
+"""The kernel tells of writing into a directory, whoever writes, and keeps what nobody has waited for."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eventy_sync.storage.growth import Growth
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+
+
+def waits(growth: Growth, seconds: float = 0.05) -> bool:
+    """Return whether a wait lasts as long as it may."""
+    started = time.monotonic()
+    growth.wait(seconds)
+    return time.monotonic() - started >= seconds
+
+
+def test_each_write_is_told_of(tmp_path: Path) -> None:
+    """Also to files that were made since; once, however many there were, and though nobody waited at the time."""
+    growth = Growth(tmp_path)
+    assert waits(growth)
+    for name in ("one", "two"):
+        with (tmp_path / name).open("ab", buffering=0) as file:
+            for _ in range(100):
+                file.write(b"x")
+            assert not waits(growth, 20)
+            assert waits(growth)
+            file.write(b"x")
+            assert not waits(growth, 20)
+    assert waits(growth)
+
+
+def test_who_sleeps_is_woken_by_another_process(tmp_path: Path, spawn_python: Callable[..., object]) -> None:
+    """Reading a file does not wake anybody."""
+    growth = Growth(tmp_path)
+    woken = threading.Event()
+    waiter = threading.Thread(target=lambda: (growth.wait(60), woken.set()))
+    (tmp_path / "file").write_bytes(b"x")
+    growth.wait(20)
+    waiter.start()
+    assert (tmp_path / "file").read_bytes() == b"x"
+    assert not woken.wait(0.1)
+    spawn_python("import sys; open(sys.argv[1], 'ab', buffering=0).write(b'y')", tmp_path / "file")
+    assert woken.wait(20)
+    waiter.join(20)
+
+
+def test_it_can_be_given_like_a_hint(tmp_path: Path) -> None:
+    """Before somebody waits or while, once or twice."""
+    growth = Growth(tmp_path)
+    growth.give()
+    growth.give()
+    assert not waits(growth, 20)
+    assert waits(growth)
+    giver = threading.Timer(0.05, growth.give)
+    giver.start()
+    assert not waits(growth, 20)
+    giver.join()
+
+
+def test_a_directory_that_is_not_there_is_refused_and_leaves_nothing_open(tmp_path: Path) -> None:
+    """As is one too many for this user; the error names it."""
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="nowhere"):
+        Growth(tmp_path / "nowhere")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_forgotten_is_closed(tmp_path: Path) -> None:
+    """As in the child of a fork; not before the last one has forgotten it."""
+    before = len(os.listdir("/proc/self/fd"))
+    growth = Growth(tmp_path)
+    late = growth.give
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    del growth
+    late()
+    del late
+    assert len(os.listdir("/proc/self/fd")) == before
