@@ -13,6 +13,7 @@
     │   └── SubscriptionNotFoundError
     ├── InvalidPayloadError (ValueError) not of payload_type, too large, too deep
     ├── InvalidArgumentError (ValueError) claim ids, group names, page ids, options
+    ├── GroupInUseError                  workers have events of the group that is to be removed
     ├── StorageError
     │   ├── CorruptRecordError
     │   └── QueueFormatError             a later format, or no queue at all
@@ -73,6 +74,23 @@ class InvalidPayloadError(EventyError, ValueError):
 
 class InvalidArgumentError(EventyError, ValueError):
     """An argument other than a payload is out of range or of the wrong shape."""
+
+
+class GroupInUseError(EventyError):
+    """A group cannot be removed: workers have so many of its events, or, for 0, this process subscribes with it."""
+
+    def __init__(self, group: str, leased: int = 0) -> None:
+        super().__init__(group, leased)
+        self.group, self.leased = group, leased
+
+    def __str__(self) -> str:
+        if not self.leased:
+            return f"the group {self.group!r} was not removed: this process subscribes with it; unsubscribe first"
+        events = "1 event is" if self.leased == 1 else f"{self.leased} events are"
+        return (
+            f"the group {self.group!r} was not removed: {events} in the hands of workers; stop them, and, if they were "
+            "killed, try again when their leases have run out"
+        )
 
 
 class StorageError(EventyError):

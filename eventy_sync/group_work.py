@@ -51,3 +51,16 @@ class GroupWork(ABC):
         Raises:
             GroupNotFoundError: nobody has subscribed with this group yet.
         """
+
+    @abstractmethod
+    def remove_group(self, group: str) -> None:
+        """Forget a group that nobody runs any more: its place, what waits, and its dead letters.  Results are kept.
+
+        What it has not finished holds retention up no longer.  Stop its workers before: those that are left get no more
+        events, in whatever process.  Whoever subscribes with the name later makes a new group, as the first one did.
+
+        Raises:
+            GroupNotFoundError: nobody has subscribed with this group yet.
+            GroupInUseError: workers have events of it in hand, or this process subscribes with it.
+            CoordinationError: Redis cannot be had, and there are other roots.
+        """

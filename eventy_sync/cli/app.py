@@ -88,6 +88,7 @@ for each in (
     grouping.requeue,
     grouping.pause,
     grouping.resume,
+    grouping.remove_group,
     operating.health,
     operating.workers,
     metering.metrics,

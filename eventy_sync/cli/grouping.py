@@ -1,4 +1,4 @@
-"""Commands for groups: ``groups``, ``dead``, ``requeue``, ``pause``, ``resume``."""
+"""Commands for groups: ``groups``, ``dead``, ``requeue``, ``pause``, ``resume``, ``remove-group``."""
 
 from __future__ import annotations
 
@@ -107,3 +107,25 @@ def resume(choice: QueueChoice, group: str) -> None:
     with choice.existing_queue() as queue:
         queue.resume_group(group)
     click.echo(f"group {group} goes on")
+
+
+@click.command("remove-group", epilog="Example: eventy-sync remove-group --root-dir orders billing")
+@click.argument("group")
+@queue_options
+@click.option("--yes", "-y", is_flag=True, show_envvar=True, help="Do not ask.")
+def remove_group(choice: QueueChoice, group: str, yes: bool) -> None:
+    """Forget GROUP, which nobody runs any more: its place, what waits, and its dead letters; results are kept.
+
+    Stop its workers first: those that are left get no more events.
+    """
+    say_the_mode_once()
+    with choice.existing_queue() as queue:
+        if not yes:
+            found = [asdict(each) for each in queue.groups() if each.name == group]
+            echo_groups(found)
+            if found:
+                click.confirm(
+                    "Remove it?  Nobody will handle its dead letters, and what it has not finished", abort=True
+                )
+        queue.remove_group(group)
+    click.echo(f"group {group} is removed; who subscribes with this name again makes a new one")

@@ -124,6 +124,10 @@ class Dispatcher(Generic[T]):
                     f"the same ({known.options.settings()}, not {options.settings()})"
                 )
 
+    def takes_part_in(self, group: str) -> bool:
+        """Return whether this process has a subscriber in the group."""
+        return any(each.options.name == group for each in self._runners())
+
     def _runners(self) -> list[GroupRunner]:
         with self._lock:
             return [each for each in self._threads.values() if isinstance(each, GroupRunner)]

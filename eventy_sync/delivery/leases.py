@@ -53,6 +53,16 @@ class LeaseAuthority(Protocol):
     def requeue(self, group: str, event_ids: Sequence[int] | None) -> int:
         """Make dead letters wait for a first attempt again, all of them for None; return how many."""
 
+    def remove(self, group: str) -> None:
+        """Forget the group: its place, what waits, and its dead letters; results stay.
+
+        Workers that are left get nothing more, until somebody makes a group of this name again.
+
+        Raises:
+            GroupNotFoundError: there is no such group.
+            GroupInUseError: a worker has events of it.
+        """
+
     def oldest_unfinished(self) -> int | None:
         """Return the first event that any group has not finished, None if there are no groups."""
 

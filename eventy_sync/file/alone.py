@@ -121,6 +121,15 @@ class LeasesAlone:
         self.info, self.is_finished, self.oldest_unfinished = groups.info, groups.is_finished, groups.oldest_unfinished
         self.pause, self.dead_letters, self.requeue = groups.pause, groups.dead_letters, groups.requeue
 
+    def remove(self, group: str) -> None:
+        """See `LeaseAuthority.remove`.
+
+        Raises:
+            CoordinationError: the root has joined others.
+        """
+        self._alone.check("the group was not removed")
+        self._table.remove(group)
+
     def forget_unfinished(self) -> None:
         """See `LeaseAuthority.forget_unfinished`: what the state store does not know is not handed out."""
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from eventy_sync.delivery.group_options import check_group
+from eventy_sync.errors import GroupInUseError
 from eventy_sync.event_queue import EventQueue
 from eventy_sync.file.claims import ClaimHandle
 from eventy_sync.file.engine import Engine
@@ -156,3 +157,9 @@ class Facade(EventQueue[T]):
         requeued = engine.coordinator.leases.requeue(check_group(group), ids)
         engine.dispatcher.look_at_groups()
         return requeued
+
+    def remove_group(self, group: str) -> None:
+        engine = self._up_to_date()
+        if engine.dispatcher.takes_part_in(check_group(group)):
+            raise GroupInUseError(group, 0)
+        engine.coordinator.leases.remove(group)

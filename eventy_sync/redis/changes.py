@@ -54,11 +54,12 @@ class Changes:
             self._store.outbox.drop(changes[-1].number)
 
     def begin(self, epoch: bytes) -> None:
-        """In a new epoch, tell of all subscriptions again: the server may have lost them, and what was told last."""
+        """In a new epoch, tell of all subscriptions and removed groups again: the server may have lost some."""
         told_epoch = self._store.remembered.get(_TOLD_EPOCH)
         if told_epoch == epoch:
             return
         self._store.subscriptions.tell_all()
+        self._store.mirror.tell_removed()
         if told_epoch is not None:
             self._miss_since(_number(self._store.remembered.get(_APPLIED_AT)))
         self._store.remembered.put(_POSITION, b"0")  # numbers may have begun anew

@@ -12,10 +12,9 @@ from uuid import UUID
 
 import msgspec
 
-from eventy_sync.errors import GroupNotFoundError
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
-from eventy_sync.storage.state import GroupMirror, GroupState, HeldLease, Range, WaitingEvent, merged
+from eventy_sync.storage.state import GroupMirror, GroupState, HeldLease, Range, WaitingEvent, merged, unknown_group
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +37,23 @@ class GroupCheckpoints:
         With `anew`, and where this root was alone with its groups, they are built once more in this epoch.
         """
         states, was_alone = self._mirror.share()
-        if not states:
+        removed = self._mirror.births()  # later than that: what it says of a group that is in both is newer
+        if not states and not removed:
             return None
         names = [self._keys.meta, self._keys.groups]
         arguments: list[Argument] = [self._root_id, int(anew or was_alone)]
         for name, state in states.items():
-            keys = self._keys.group(name)
-            names += [keys.state, keys.checkpoints]
-            arguments += [name, _encode(state)]
-        epoch: bytes | None = self._link.run(_CHECKPOINT, names, arguments)
+            if removed.get(name, 0) == state.birth:
+                removed.pop(name, None)
+                names += self._keys.group(name)
+                arguments += [name, state.birth, _encode(state)]
+        for name, birth in removed.items():
+            names += self._keys.group(name)
+            arguments += [name, birth, b""]
+        epoch, *gone = self._link.run(_CHECKPOINT, names, arguments)
+        for group, later in zip(gone[::2], gone[1::2], strict=True):
+            logger.info("group removed while this root was away: group=%s", group.decode())
+            self._mirror.forget(group.decode(), int(later))
         return epoch or b""
 
     def tell_again(self, told_epoch: bytes | None, epoch: bytes) -> None:
@@ -66,15 +73,20 @@ class GroupCheckpoints:
         epoch, now, kept = self._epoch(), reply[2], _fields(reply[3])
         if reply[0] != epoch or reply[1]:
             return "rejoin" if reply[0] != epoch else "awaiting"
-        here = _kept(now, kept, *reply[4:9])
+        here, birth = _kept(now, kept, *reply[4:9]), int(kept.get(b"birth", b"0"))
+        if self._mirror.births().get(group, 0) > birth:
+            self.tell()  # this root has heard of a removal since it joined, and the server has lost that
+            return "awaiting"
         if kept.get(b"epoch") == epoch and here is not None:
             self._mirror.absorb(group, here)
             return ""
         checkpoints = _fields(reply[9])
         states = [*_told(now, checkpoints), *([here] if here else [])]
         if not states and from_index is None:
-            raise GroupNotFoundError(f"there is no group {group!r}: nobody has subscribed with it yet")
-        state = merged(states or [GroupState(from_index=from_index or 1, next_id=from_index or 1)])
+            self._mirror.forget(group, birth)
+            raise unknown_group(group)
+        start = from_index or 1
+        state = merged(states or [GroupState(from_index=start, next_id=start, token=birth, birth=birth)])
         if not self._install(group, epoch, checkpoints.get(_TOLD, b"0"), state):
             return "awaiting"  # somebody has told or made something meanwhile
         logger.info("group built: group=%s next_id=%d roots=%d", group, state.next_id, len(states))
@@ -86,7 +98,7 @@ class GroupCheckpoints:
         for lease in state.leases:
             leases.setdefault(lease.token, []).append(lease)
         arguments: list[Argument] = [epoch, told, group, state.from_index, state.next_id, state.token]
-        arguments += [int(state.paused), _text(state.left), len(leases), len(state.waiting)]
+        arguments += [int(state.paused), _text(state.left), len(leases), len(state.waiting), state.birth]
         for token, parts in leases.items():
             ranges = _text([(each.first_id, each.last_id) for each in parts])
             first = parts[0]
@@ -143,6 +155,7 @@ def _kept(
             _waiting(int(name), record, int(dues.get(name, b"0")) - now) for name, record in _fields(attempts).items()
         ],
         dead=[(int(event_id), int(token)) for event_id, token in _fields(dead).items()],
+        birth=int(group.get(b"birth", b"0")),
     ).with_all_before_finished()
 
 

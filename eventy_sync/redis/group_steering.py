@@ -1,4 +1,4 @@
-"""What is asked of the server about a group besides leases: renewing, pausing, requeueing, and how it is doing."""
+"""What is asked of the server about a group besides leases: renewing, steering and removing it, and how it is doing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from eventy_sync.errors import GroupInUseError
 from eventy_sync.redis.changes import LENGTH
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.messages import SteerGroup, encode
+from eventy_sync.redis.settlement_parts import Place
 from eventy_sync.storage.state import GroupChange, encode_change
 
 _RENEW, _STEER, _LOOK = Script("renew_leases"), Script("steer_group"), Script("look_at_group")
+_REMOVE = Script("remove_group")
 
 
 class Look(NamedTuple):
@@ -55,24 +58,39 @@ class GroupSteering:
         reply = self._link.run(_RENEW, names, [self._epoch(), str(worker_id), int(lease_seconds * 1000), *tokens])
         return None if reply is None else set(reply)
 
-    def pause(self, group: str, from_index: int, paused: bool) -> bytes | None:
+    def pause(self, place: Place, paused: bool) -> bytes | None:
         """Give no more leases, or give them again; return the body of the change."""
-        change = GroupChange(name=group, from_index=from_index, paused=paused)
-        steered = self._steer(group, "pause" if paused else "resume", change, [])
+        change = GroupChange(name=place.group, from_index=place.from_index, birth=place.birth, paused=paused)
+        steered = self._steer(place, "pause" if paused else "resume", change, [])
         return None if steered is None else steered[1]
 
-    def requeue(
-        self, group: str, from_index: int, now: int, event_ids: Sequence[int] | None
-    ) -> tuple[int, bytes] | None:
+    def requeue(self, place: Place, now: int, event_ids: Sequence[int] | None) -> tuple[int, bytes] | None:
         """Make dead letters wait for a first attempt; return how many there were, and the body of the change."""
-        change = GroupChange(name=group, from_index=from_index, requeued_at=now)
-        return self._steer(group, "requeue all" if event_ids is None else "requeue", change, event_ids or [])
+        change = GroupChange(name=place.group, from_index=place.from_index, birth=place.birth, requeued_at=now)
+        return self._steer(place, "requeue all" if event_ids is None else "requeue", change, event_ids or [])
 
-    def _steer(self, group: str, what: str, change: GroupChange, event_ids: Sequence[int]) -> tuple[int, bytes] | None:
-        keys = self._keys.group(group)
+    def remove(self, place: Place) -> bytes | None:
+        """Forget the group; return the body of the change.
+
+        Raises:
+            GroupInUseError: workers have events of it.
+        """
+        names = [self._keys.meta, self._keys.changes, self._keys.groups, *self._keys.group(place.group)]
+        begun = encode_change(GroupChange(name=place.group, from_index=place.from_index, removed=True))[:-1]
+        arguments: list[Argument] = [self._epoch(), place.birth, LENGTH, self._keys.channel, self._message]
+        reply: bytes = self._link.run(_REMOVE, names, [*arguments, place.group, begun])
+        word, _, rest = reply.partition(b" ")
+        if word == b"leased":
+            raise GroupInUseError(place.group, int(rest))
+        return rest if word == b"removed" else None
+
+    def _steer(
+        self, place: Place, what: str, change: GroupChange, event_ids: Sequence[int]
+    ) -> tuple[int, bytes] | None:
+        keys = self._keys.group(place.group)
         names = [self._keys.meta, self._keys.changes, keys.state, keys.waiting, keys.attempts, keys.dead]
         begun = encode_change(change)[:-1]  # the server puts behind it what it alone knows
-        arguments: list[Argument] = [self._epoch(), LENGTH, self._keys.channel, self._message, what, begun]
+        arguments: list[Argument] = [self._epoch(), LENGTH, self._keys.channel, self._message, what, begun, place.birth]
         reply: bytes = self._link.run(_STEER, names, [*arguments, *event_ids])
         if reply == b"build":
             return None

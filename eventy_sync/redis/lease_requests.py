@@ -17,7 +17,7 @@ from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
 from eventy_sync.redis.messages import AddResult, encode
 from eventy_sync.redis.sessions import Sessions
-from eventy_sync.redis.settlement_parts import Part
+from eventy_sync.redis.settlement_parts import Part, Place
 from eventy_sync.redis.translation import RedisUnavailableError
 from eventy_sync.storage.state import Lease, Want
 
@@ -68,7 +68,7 @@ class LeaseRequests:
         self._void: tuple[str, ...] = ()
         self._lost: dict[str, tuple[Asked, ...]] = {}
 
-    def ask(self, group: str, worker_id: UUID, parts: Sequence[Part], want: Want | None) -> Answer | str:
+    def ask(self, place: Place, worker_id: UUID, parts: Sequence[Part], want: Want | None) -> Answer | str:
         """Settle these parts and ask for leases; return the answer, or the word that says why there is none.
 
         Raises:
@@ -77,12 +77,13 @@ class LeaseRequests:
         settled: list[Argument] = [argument for part in parts for argument in part.arguments()]
         has_results = any(part.results or part.runs for part in parts)
         message = encode(AddResult(str(worker_id), self._root_id)) if has_results else b""
+        group = place.group
         while True:
             session, asked, void, lost = self._begin(group, worker_id)
             keys = self._keys.group(group)
             names = [self._keys.meta, self._keys.changes, *keys[:6], asked.key, *(each.key for each in lost)]
             head: list[Argument] = [session, asked.request, str(worker_id), self._keys.channel, " ".join(void)]
-            head += [" ".join(each.request for each in lost), LENGTH, message, *_wanted(want)]
+            head += [" ".join(each.request for each in lost), LENGTH, message, *_wanted(want), place.birth]
             reply, was_lost = self._send(group, session, asked, names, [*head, *settled])
             if reply.startswith("ok "):
                 if not was_lost:

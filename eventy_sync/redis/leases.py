@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from eventy_sync.errors import CoordinationError, RedisConfigurationError, StorageError
+from eventy_sync.errors import CoordinationError, GroupNotFoundError, RedisConfigurationError, StorageError
 from eventy_sync.models import DeadLetter, GroupInfo, Page
 from eventy_sync.redis.group_checkpoints import GroupCheckpoints
 from eventy_sync.redis.group_steering import GroupSteering, Look
@@ -71,6 +71,7 @@ class RedisLeases:
 
     def begin(self, group: str, from_index: int) -> None:
         """See `LeaseAuthority.begin`; without Redis the group begins when that is back, at the same place."""
+        self._learnt.pop(group, None)  # it may have been removed since
         self._starts.setdefault(group, from_index)
         try:
             if self._mode.is_connected:
@@ -86,6 +87,7 @@ class RedisLeases:
         place = self._mirror.be_alone()
         if group in self._starts:
             self._store.leases.begin(group, self._starts[group])
+            self._starts.pop(group, None)
         return place
 
     def _learn(self, group: str) -> None:
@@ -100,13 +102,13 @@ class RedisLeases:
             word = "rejoin"
             if epoch and is_shared(self._mirror.place()):
                 word = self._checkpoints.build(group, self._starts.get(group))
-            if word:
-                self._overcome(word, deadline)
+            beginning = None if word else self._mirror.beginning(group)
+            if beginning is None:  # maybe removed just now
+                self._overcome(word or "awaiting", deadline)
             else:
-                from_index = self._mirror.from_index(group)
-                assert from_index is not None
-                self._places[group] = Place(group, from_index)
+                self._places[group] = Place(group, *beginning)
                 self._learnt[group] = epoch
+                self._starts.pop(group, None)  # one that is removed later is not made anew by who has it
 
     def _overcome(self, word: str, deadline: float) -> None:
         """Do what stands between this root and its leases."""
@@ -131,6 +133,8 @@ class RedisLeases:
         try:
             self._check_connected()
             return self._exchange(group, worker_id, settlement or Settlement(), want)
+        except GroupNotFoundError:  # removed: nothing is handed out until somebody subscribes again
+            return self._store.leases.exchange(group, worker_id, settlement, None)
         except RedisUnavailableError as exc:
             self._degrade_by(exc)
         if not self._roots.is_alone:
@@ -149,9 +153,9 @@ class RedisLeases:
         try:
             while True:
                 self._learn(group)
-                place, now = self._mirror.place(), time.time_ns() // 1000
+                place, now, begun = self._mirror.place(), time.time_ns() // 1000, self._places[group]
                 parts = parts_of(
-                    self._places[group],
+                    begun,
                     worker_id,
                     settlement,
                     lambda token, now=now: self._mirror.begun_at(group, token, now),  # type: ignore[misc]
@@ -159,9 +163,9 @@ class RedisLeases:
                 )
                 if want is not None:
                     want = want._replace(lost_before=self._roots.lost_before(want.oldest))
-                answer = self._ask(group, worker_id, parts, want)
+                answer = self._ask(begun, worker_id, parts, want)
                 if isinstance(answer, Answer):
-                    return self._accept(group, worker_id, place, parts, want, answer)
+                    return self._accept(begun, worker_id, place, parts, want, answer)
                 if answer == "build":
                     self._learnt.pop(group, None)
                 else:
@@ -169,19 +173,19 @@ class RedisLeases:
         finally:
             self._in_flight.remove(group)
 
-    def _ask(self, group: str, worker_id: UUID, parts: Sequence[Part], want: Want | None) -> Answer | str:
+    def _ask(self, begun: Place, worker_id: UUID, parts: Sequence[Part], want: Want | None) -> Answer | str:
         try:
-            return self._requests.ask(group, worker_id, parts, want)
+            return self._requests.ask(begun, worker_id, parts, want)
         except RedisUnavailableError as exc:
             if exc.may_have_run:
-                self._doubtful.update((group, part.token) for part in parts)
+                self._doubtful.update((begun.group, part.token) for part in parts)
             raise
 
     def _accept(
-        self, group: str, worker_id: UUID, place: bytes, parts: list[Part], want: Want | None, answer: Answer
+        self, begun: Place, worker_id: UUID, place: bytes, parts: list[Part], want: Want | None, answer: Answer
     ) -> Taken:
         """Keep what the server has accepted and given, and only then hand it out."""
-        given = [each for each in answer.given if not each.dead_worker]
+        group, given = begun.group, [each for each in answer.given if not each.dead_worker]
         lease_seconds = 0.0 if want is None else want.lease_seconds
         grant = Grant(
             [each.lease for each in given],
@@ -190,6 +194,7 @@ class RedisLeases:
             answer.next_id,
             answer.token,
             answer.paused,
+            begun.birth,
         )
         try:
             is_in_place = self._keep(group, worker_id, place, parts, answer, grant)
@@ -202,7 +207,7 @@ class RedisLeases:
             return Taken([], 0.0)
         dead = [each for each in answer.given if each.dead_worker]
         if dead:
-            self._bury(group, worker_id, place, dead)
+            self._bury(begun, worker_id, place, dead)
         return Taken(grant.leases, None if given else 0.0 if dead else answer.wait_seconds)
 
     def _keep(
@@ -225,19 +230,17 @@ class RedisLeases:
             self._store.results.stored.ring()
         return is_in_place
 
-    def _bury(self, group: str, worker_id: UUID, place: bytes, dead: Sequence[Given]) -> None:
+    def _bury(self, begun: Place, worker_id: UUID, place: bytes, dead: Sequence[Given]) -> None:
         """Declare those dead whose last attempt ran out; if that fails they run out once more, for another worker."""
         now = time.time_ns() // 1000
-        parts = [
-            part_of_dead(self._places[group], each.lease, UUID(each.dead_worker), each.begun_at, now) for each in dead
-        ]
+        parts = [part_of_dead(begun, each.lease, UUID(each.dead_worker), each.begun_at, now) for each in dead]
         try:
-            answer = self._ask(group, worker_id, parts, None)
+            answer = self._ask(begun, worker_id, parts, None)
         except RedisUnavailableError as exc:
-            logger.warning("dead letters not declared yet: group=%s error=%s", group, exc)
+            logger.warning("dead letters not declared yet: group=%s error=%s", begun.group, exc)
             return
         if isinstance(answer, Answer):
-            self._keep(group, worker_id, place, parts, answer, None)
+            self._keep(begun.group, worker_id, place, parts, answer, None)
 
     def renew(self, group: str, worker_id: UUID, tokens: Sequence[int], lease_seconds: float) -> set[int]:
         """See `LeaseAuthority.renew`; without Redis, what this root remembers is renewed, to be told when it joins."""
@@ -252,7 +255,7 @@ class RedisLeases:
         look = self._look(lambda: self._steering.look(group, tail))
         if look is not None:
             return bool(look.is_finished) and group not in self._in_flight
-        if group in self._starts and self._mirror.from_index(group) is None:
+        if group in self._starts and self._mirror.beginning(group) is None:
             return self._starts[group] > tail
         if is_shared(self._mirror.place()):
             return not self._mirror.unfinished(group, tail)
@@ -289,7 +292,7 @@ class RedisLeases:
 
     def dead_letters(self, group: str, page_id: str | None, limit: int) -> Page[DeadLetter]:
         """See `LeaseAuthority.dead_letters`; other roots' are here as soon as they were told of."""
-        if self._mode.is_connected and self._mirror.from_index(group) is None:
+        if self._mode.is_connected and self._mirror.beginning(group) is None:
             self._look(lambda: self._learn(group))
         return self._store.groups.dead_letters(group, page_id, limit)
 
@@ -309,7 +312,7 @@ class RedisLeases:
         """See `LeaseAuthority.pause`."""
         if self._is_steered_here("the group was not paused" if paused else "the group does not go on"):
             return self._store.groups.pause(group, paused)
-        body = self._steer(group, lambda start: self._steering.pause(group, start, paused))
+        body = self._steer(group, lambda begun: self._steering.pause(begun, paused))
         self._store.apply([(GROUP, body)], {})
 
     def requeue(self, group: str, event_ids: Sequence[int] | None) -> int:
@@ -317,10 +320,19 @@ class RedisLeases:
         if self._is_steered_here("the dead letters were not requeued"):
             return self._store.groups.requeue(group, event_ids)
         now = time.time_ns() // 1000
-        count, body = self._steer(group, lambda start: self._steering.requeue(group, start, now, event_ids))
+        count, body = self._steer(group, lambda begun: self._steering.requeue(begun, now, event_ids))
         if count:
             self._store.apply([(GROUP, body)], {})
         return count
+
+    def remove(self, group: str) -> None:
+        """See `LeaseAuthority.remove`."""
+        while self._is_steered_here("the group was not removed"):
+            try:
+                return self._store.leases.remove(group, self._mirror.be_alone())
+            except PlaceChangedError:  # the server is coming back
+                self._wait(_PAUSE_SECONDS)
+        self._store.apply([(GROUP, self._steer(group, self._steering.remove))], {})
 
     def forget_unfinished(self) -> None:
         """See `LeaseAuthority.forget_unfinished`; without Redis, it hears of it when this root joins."""
@@ -335,11 +347,11 @@ class RedisLeases:
         self._mirror.be_alone()
         return True
 
-    def _steer(self, group: str, ask: Callable[[int], R | None]) -> R:
+    def _steer(self, group: str, ask: Callable[[Place], R | None]) -> R:
         try:
             while True:
                 self._learn(group)
-                if (answer := ask(self._places[group].from_index)) is not None:
+                if (answer := ask(self._places[group])) is not None:
                     return answer
                 self._learnt.pop(group, None)
         except RedisUnavailableError as exc:

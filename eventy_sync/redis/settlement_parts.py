@@ -30,10 +30,11 @@ from eventy_sync.storage.state import (
 
 
 class Place(NamedTuple):
-    """Which group it is, and where it has begun."""
+    """Which group it is, where it has begun, and its birth."""
 
     group: str
     from_index: int
+    birth: int
 
 
 class Part(NamedTuple):
@@ -103,6 +104,7 @@ def _part(
     change = GroupChange(
         name=place.group,
         from_index=place.from_index,
+        birth=place.birth,
         token=token,
         finished=united([each[:2] for each in settlement.done if each.token == token]),
         waiting=[
@@ -133,7 +135,8 @@ def part_of_dead(place: Place, lease: Lease, worker_id: UUID, begun_at: int, now
     letters: list[DeadRow] = [
         (each, lease.attempt, RAN_OUT, worker_id.bytes, begun_at, now, lease.token) for each in ids
     ]
-    change = GroupChange(name=place.group, from_index=place.from_index, token=lease.token, dead=letters)
+    start = {"name": place.group, "from_index": place.from_index, "birth": place.birth}
+    change = GroupChange(**start, token=lease.token, dead=letters)  # type: ignore[arg-type]
     at = from_microseconds(now)
     terms = {"group": place.group, "attempt": lease.attempt, "token": lease.token}
     results = [EventResult(new_id(at), each, worker_id, False, RAN_OUT, at, **terms) for each in ids]  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_a_paused_group_hands_nothing_out_until_it_is_resumed(run_cli: Run, bill
         assert seen == [event.id]
 
 
-@pytest.mark.parametrize("command", [["dead"], ["requeue", "--all"], ["pause"], ["resume"]])
+@pytest.mark.parametrize("command", [["dead"], ["requeue", "--all"], ["pause"], ["resume"], ["remove-group"]])
 def test_an_unknown_group_and_a_name_that_can_be_none_are_refused(
     run_cli: Run, billed: Path, command: list[str]
 ) -> None:
@@ -105,3 +106,28 @@ def test_requeue_wants_to_know_which(run_cli: Run, billed: Path) -> None:
     """Events or --all, not both and not neither."""
     for arguments in ([], [2, "--all"]):
         assert run_cli("requeue", "-d", billed, "billing", *arguments).returncode == 2
+
+
+def test_a_group_is_removed_when_it_is_confirmed(run_cli: Run, billed: Path) -> None:
+    """Not otherwise; what it is about to lose is shown, and its results stay."""
+    asked = run_cli("remove-group", "-d", billed, "billing", input="n\n")
+    assert (asked.returncode, "dead 3" in asked.stdout) == (1, True)
+    assert "dead 3" in lines(run_cli("groups", "-d", billed))[0]
+    removed = "group billing is removed; who subscribes with this name again makes a new one"
+    assert lines(run_cli("remove-group", "-d", billed, "billing", "--yes")) == [removed]
+    assert lines(run_cli("groups", "-d", billed)) == ["no groups: nobody has subscribed with group= yet"]
+    with FileEventQueue(billed) as queue:
+        assert queue.count_results(group__eq="billing") == 9
+
+
+def test_a_group_in_use_is_not_removed(run_cli: Run, billed: Path, wait_until: Callable[..., None]) -> None:
+    """While a worker of another process has an event in hand; the error says what to do."""
+    opened = threading.Event()
+    with FileEventQueue(billed, payload_type=dict) as queue:
+        queue.subscribe(lambda event: opened.wait(60) and None, group="billing")
+        queue.publish({"n": 8})
+        wait_until(lambda: queue.groups()[0].leased == 1)
+        refused = run_cli("remove-group", "-d", billed, "billing", "--yes")
+        opened.set()
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: the group 'billing' was not removed: 1 event is in the hands of workers")

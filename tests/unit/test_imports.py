@@ -29,6 +29,7 @@ NAMES = [
     "EventyError",
     "FileEventQueue",
     "FileQueueManager",
+    "GroupInUseError",
     "GroupInfo",
     "GroupNotFoundError",
     "InvalidArgumentError",

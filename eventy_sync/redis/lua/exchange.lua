@@ -1,7 +1,7 @@
 -- Take what came of a worker's leases, and give it others: one step, one round trip.
 --
--- KEYS[1] meta   KEYS[2] changes   KEYS[3] group:<name>: epoch, next_id, token, paused, and in `left` fresh events before
--- next_id, "<first>-<last> ...": who went on behind them had not got them
+-- KEYS[1] meta   KEYS[2] changes   KEYS[3] group:<name>: epoch, next_id, token, paused, birth, and in `left` fresh events
+-- before next_id, "<first>-<last> ...": who went on behind them had not got them
 -- KEYS[4] :pending   tokens by the millisecond their leases run out
 -- KEYS[5] :leases    token -> "<worker_id> <attempt> <begun_at> <first>-<last> ..."
 -- KEYS[6] :waiting   ids, 16 digits long, by the millisecond they are due
@@ -13,8 +13,8 @@
 -- ARGV[6] sessions to make void, "" for none   ARGV[7] lost requests, in the order of their keys
 -- ARGV[8] length of `changes`   ARGV[9] message to tell of results, "" for none
 -- ARGV[10] events wanted, 0 for none   ARGV[11] the root's tail   ARGV[12] milliseconds   ARGV[13] most attempts
--- ARGV[14] the root's oldest event   ARGV[15] nobody has events before this one
--- ARGV[16..] of each lease settled in turn: token, finished ranges, ranges given back, "<id>:<attempts>:<milliseconds
+-- ARGV[14] the root's oldest event   ARGV[15] nobody has events before this one   ARGV[16] the group's
+-- birth   ARGV[17..] of each lease settled in turn: token, finished ranges, ranges given back, "<id>:<attempts>:<milliseconds
 -- to wait>:<0, or the millisecond until which it is put off>" of each to try again, ids of the dead, body of runs, body
 -- of results, body of the group's change
 --
@@ -27,11 +27,11 @@ local meta = redis.call('HMGET', KEYS[1], 'epoch', 'awaiting', 'void', 'changes'
 if meta[1] ~= ARGV[1] then
     return 'rejoin'
 end
-local group = redis.call('HMGET', KEYS[3], 'epoch', 'next_id', 'token', 'paused', 'left')
+local group = redis.call('HMGET', KEYS[3], 'epoch', 'next_id', 'token', 'paused', 'left', 'birth')
 if meta[2] then
     return 'awaiting'
 end
-if group[1] ~= ARGV[1] then
+if group[1] ~= ARGV[1] or (group[6] or '0') ~= ARGV[16] then
     return 'build'
 end
 local kept = redis.call('GET', KEYS[9])
@@ -196,7 +196,7 @@ local function settle(at, attempt, begun, ranges)
 end
 
 local held = {}
-for at = 16, #ARGV, 8 do
+for at = 17, #ARGV, 8 do
     local under = ARGV[at]
     local holder, attempt, begun, text = lease_of(under)
     local is_held = holder == worker
@@ -360,7 +360,7 @@ local reply = string.format(
     'ok %s %s %s %d %s %s', numbers[1], numbers[2], group[4], wait_ms,
     held[1] and table.concat(held, ',') or '-', leases[1] and table.concat(leases, ',') .. ',' or '-'
 )
-if leases[1] or #ARGV > 15 then
+if leases[1] or #ARGV > 16 then
     redis.call('SET', KEYS[9], ARGV[3] .. ' ' .. reply, 'PX', string.format('%d', math.max(60000, 2 * ARGV[12])))
 end
 return reply

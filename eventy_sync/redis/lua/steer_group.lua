@@ -2,12 +2,13 @@
 --
 -- KEYS[1] meta   KEYS[2] changes   KEYS[3] group:<name>   KEYS[4] :waiting   KEYS[5] :attempts   KEYS[6] :dead
 -- ARGV[1] epoch   ARGV[2] length of `changes`   ARGV[3] channel   ARGV[4] message   ARGV[5] "pause", "resume",
--- "requeue" or "requeue all"   ARGV[6] the change's JSON up to what is known here only   ARGV[7..] ids
+-- "requeue" or "requeue all"   ARGV[6] the change's JSON up to what is known here only   ARGV[7] the group's birth   ARGV[8..] ids
 --
 -- Returns "build" when the group has to be built in this epoch, or the change's JSON, with how many were requeued
 -- before it.
 
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] or redis.call('HGET', KEYS[3], 'epoch') ~= ARGV[1] then
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] or redis.call('HGET', KEYS[3], 'epoch') ~= ARGV[1]
+    or (redis.call('HGET', KEYS[3], 'birth') or '0') ~= ARGV[7] then
     return 'build'
 end
 local token = string.format('%d', redis.call('HGET', KEYS[3], 'token') + 1)
@@ -18,8 +19,8 @@ else
     local time = redis.call('TIME')
     local due = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
     local ids = what == 'requeue all' and redis.call('HKEYS', KEYS[6]) or {}
-    for index = 7, #ARGV do
-        ids[index - 6] = ARGV[index]
+    for index = 8, #ARGV do
+        ids[index - 7] = ARGV[index]
     end
     for _, id in ipairs(ids) do
         if redis.call('HDEL', KEYS[6], id) == 1 then

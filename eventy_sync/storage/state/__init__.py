@@ -10,7 +10,7 @@ from eventy_sync.storage.state.group_mirror import Grant, GroupMirror
 from eventy_sync.storage.state.group_place import is_shared
 from eventy_sync.storage.state.group_records import Death, Lease, Retry, Settlement, Taken, Want
 from eventy_sync.storage.state.group_states import GroupState, HeldLease, WaitingEvent, merged
-from eventy_sync.storage.state.groups import EventInGroup, GroupTable
+from eventy_sync.storage.state.groups import EventInGroup, GroupTable, unknown_group
 from eventy_sync.storage.state.handling_times import BOUNDS_SECONDS, HandlingTime
 from eventy_sync.storage.state.leases import RAN_OUT, LeaseTable, PlaceChangedError
 from eventy_sync.storage.state.outbox import RESULTS, RUNS, SUBSCRIBED, UNSUBSCRIBED
@@ -70,4 +70,5 @@ __all__ = [
     "make_runs",
     "merged",
     "united",
+    "unknown_group",
 ]

@@ -1,6 +1,7 @@
 """What roots tell each other of a group: which events are finished, wait for another attempt, or are dead.
 
-A change may come late, twice, or after a later one: what is known under a larger token stays.
+A change may come late, twice, or after a later one: what is known under a larger token stays, and what is told of a
+group that was removed is passed over; see `removed_groups.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from msgspec import Meta
 from eventy_sync.storage.state.filters import Key, Microseconds, Whole
 from eventy_sync.storage.state.finished import add_finished, is_finished
 from eventy_sync.storage.state.ranges import Range, without
+from eventy_sync.storage.state.removed_groups import birth_of, forget_group
 
 GROUP = "group"
 
@@ -35,7 +37,10 @@ _DIE = (
 
 
 class GroupChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Times are in microseconds since 1970.  `requeued` and `paused` have happened under `token`."""
+    """Times are in microseconds since 1970.  `requeued` and `paused` have happened under `token`.
+
+    One that `removed` a group has the birth of whatever comes after it under the name.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     from_index: Whole
@@ -46,6 +51,8 @@ class GroupChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     requeued_at: Microseconds = 0
     paused: bool | None = None
     token: Whole = 0
+    birth: Whole = 0
+    removed: bool = False
 
 
 _decode = msgspec.json.Decoder(GroupChange).decode
@@ -55,6 +62,11 @@ _encoder = msgspec.json.Encoder()
 def encode_change(change: GroupChange) -> bytes:
     """Return the body of a change of the kind `GROUP`."""
     return _encoder.encode(change)
+
+
+def removal(group: str, birth: int) -> GroupChange:
+    """Return the change that says that a group was removed, and what is its name's birth since."""
+    return GroupChange(name=group, from_index=1, birth=birth, removed=True)
 
 
 def apply_encoded(database: sqlite3.Connection, body: bytes) -> None:
@@ -68,6 +80,11 @@ def apply_encoded(database: sqlite3.Connection, body: bytes) -> None:
 
 def apply_change(database: sqlite3.Connection, change: GroupChange) -> None:
     """Keep it, as a part of a transaction."""
+    birth = birth_of(database, change.name)
+    if change.birth > birth:
+        forget_group(database, change.name, change.birth)
+    if change.birth < birth or change.removed:
+        return
     make_known(database, change.name, change.from_index)
     if change.paused is not None:
         statement = "UPDATE groups SET paused = ?, token = ? WHERE name = ? AND token < ?"
@@ -89,8 +106,8 @@ def apply_change(database: sqlite3.Connection, change: GroupChange) -> None:
 
 def make_known(database: sqlite3.Connection, group: str, from_index: int) -> None:
     """Let this root know that there is such a group, which begins with this event."""
-    statement = "INSERT OR IGNORE INTO groups VALUES (?, ?, ?, 0, 0, CAST(strftime('%s', 'now') AS INTEGER) * 1000000)"
-    database.execute(statement, (group, from_index, from_index))
+    statement = "INSERT OR IGNORE INTO groups VALUES (?, ?, ?, ?, 0, CAST(strftime('%s', 'now') AS INTEGER) * 1000000)"
+    database.execute(statement, (group, from_index, from_index, birth_of(database, group)))
 
 
 def _finish(database: sqlite3.Connection, group: str, ranges: Sequence[Range]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from eventy_sync.models import EventResult
 from eventy_sync.storage.state.boot_clock import Now, read_clocks
@@ -24,6 +25,7 @@ from eventy_sync.storage.state.group_changes import (
     apply_change,
     drop_leases,
     encode_change,
+    removal,
 )
 from eventy_sync.storage.state.group_place import ALONE, NAME, SHARED, is_shared, move, place_of
 from eventy_sync.storage.state.group_records import Lease
@@ -31,10 +33,12 @@ from eventy_sync.storage.state.group_states import GroupState, HeldLease, Waitin
 from eventy_sync.storage.state.left import forget_left, leave, left_ranges
 from eventy_sync.storage.state.outbox import Outbox
 from eventy_sync.storage.state.ranges import Range, united, without
+from eventy_sync.storage.state.removed_groups import birth_of
 from eventy_sync.storage.state.result_rows import insert_results
 from eventy_sync.storage.state.result_runs import ResultRun
 
 _AT_ONCE = 500
+_BIRTH = "COALESCE((SELECT birth FROM removed_groups WHERE removed_groups.name = groups.name), 0)"
 _UNHEARD_OF = 1_000_000
 """So many tokens the server may have given out that this root has not heard of: its reply was lost."""
 _UNKNOWN = "another root has the details, and has not told them yet"
@@ -51,6 +55,7 @@ class Grant(msgspec.Struct, frozen=True):
     next_id: int
     token: int
     paused: bool
+    birth: int = 0
 
 
 class GroupMirror:
@@ -90,7 +95,7 @@ class GroupMirror:
                 return place
             for name in _names(database):
                 state = merged([_read(database, name, now)])
-                _write(database, name, msgspec.structs.replace(state, token=state.token + _UNHEARD_OF), now)
+                _write(database, name, replace(state, token=state.token + _UNHEARD_OF), now)
             return move(database, ALONE)
 
     # -- what the server says ------------------------------------------------------------------------------------
@@ -104,13 +109,19 @@ class GroupMirror:
         ]
         with self._connection.transaction() as database:
             known = GroupChange(
-                name=group, from_index=state.from_index, finished=state.finished, waiting=waiting
+                name=group, from_index=state.from_index, finished=state.finished, waiting=waiting, birth=state.birth
             )  # fmt: skip
             apply_change(database, known)
-            _keep_numbers(database, group, state.next_id, state.token, state.paused)
+            if birth_of(database, group) == state.birth:
+                _keep_numbers(database, group, state.next_id, state.token, state.paused)
             if is_new:
-                change = GroupChange(name=group, from_index=state.from_index)
+                change = GroupChange(name=group, from_index=state.from_index, birth=state.birth)
                 self._outbox.put(database, GROUP, encode_change(change))
+
+    def forget(self, group: str, birth: int) -> None:
+        """Learn that the group was removed, and what is its name's birth since."""
+        with self._connection.transaction() as database:
+            apply_change(database, removal(group, birth))
 
     def keep(
         self,
@@ -130,6 +141,7 @@ class GroupMirror:
         now = self._clocks()
         with self._connection.transaction() as database:
             is_in_place = is_shared(place) and place_of(database) == place
+            is_in_place = is_in_place and (grant is None or birth_of(database, group) == grant.birth)
             for change, settled in changes:
                 apply_change(database, change)
                 if settled:
@@ -142,10 +154,11 @@ class GroupMirror:
 
     # -- what this root knows ------------------------------------------------------------------------------------
 
-    def from_index(self, group: str) -> int | None:
-        """Return where the group has begun, None if it is not known."""
-        rows = self._connection.rows("SELECT from_index FROM groups WHERE name = ?", (group,))
-        return rows[0][0] if rows else None
+    def beginning(self, group: str) -> tuple[int, int] | None:
+        """Return where the group has begun, and its birth; None if it is not known."""
+        statement = f"SELECT from_index, {_BIRTH} FROM groups WHERE name = ?"
+        rows = self._connection.rows(statement, (group,))
+        return rows[0] if rows else None
 
     def begun_at(self, group: str, token: int, default: int) -> int:
         """Return since when the events of a lease have been tried, in microseconds since 1970."""
@@ -164,23 +177,38 @@ class GroupMirror:
         )
         return without([(rows[0][0], tail)], known) if rows[0][0] <= tail else []
 
+    def births(self) -> dict[str, int]:
+        """Return the names under which groups were removed, each with its birth."""
+        return dict(self._connection.rows("SELECT name, birth FROM removed_groups ORDER BY name"))
+
+    def tell_removed(self) -> None:
+        """Put the removal of each group into the outbox: others may not have heard of it."""
+        births = self.births()
+        if births:
+            with self._connection.transaction() as database:
+                for name, birth in births.items():
+                    self._outbox.put(database, GROUP, encode_change(removal(name, birth)))
+
     def names(self) -> list[str]:
         """Return the groups that are known."""
         return [row[0] for row in self._connection.rows("SELECT name FROM groups ORDER BY name")]
 
     def changes(self) -> Iterator[GroupChange]:
         """Yield what another root has to know that has missed everything."""
-        for name, from_index in self._connection.rows("SELECT name, from_index FROM groups"):
+        for name, birth in self.births().items():
+            yield removal(name, birth)
+        for name, *start in self._connection.rows(f"SELECT name, from_index, {_BIRTH} FROM groups"):
+            begun = GroupChange(name=name, from_index=start[0], birth=start[1])
             finished = self._connection.rows("SELECT first_id, last_id FROM finished WHERE group_name = ?", (name,))
-            for start in range(0, max(1, len(finished)), _AT_ONCE):
-                yield GroupChange(name=name, from_index=from_index, finished=finished[start : start + _AT_ONCE])
+            for at in range(0, max(1, len(finished)), _AT_ONCE):
+                yield replace(begun, finished=finished[at : at + _AT_ONCE])
             waiting = self._connection.rows(f"SELECT {_FIELDS} FROM waiting WHERE group_name = ?", (name,))
-            for start in range(0, len(waiting), _AT_ONCE):
-                yield GroupChange(name=name, from_index=from_index, waiting=waiting[start : start + _AT_ONCE])
+            for at in range(0, len(waiting), _AT_ONCE):
+                yield replace(begun, waiting=waiting[at : at + _AT_ONCE])
             for letter in self._connection.rows(
                 f"SELECT {_DEAD_FIELDS} FROM dead_letters WHERE group_name = ?", (name,)
             ):
-                yield GroupChange(name=name, from_index=from_index, dead=[letter])
+                yield replace(begun, dead=[letter])
 
 
 def _names(database: sqlite3.Connection) -> list[str]:
@@ -218,6 +246,7 @@ def _read(database: sqlite3.Connection, group: str, now: Now) -> GroupState:
         waiting=waiting,
         dead=dead,
         left=left_ranges(database, group),
+        birth=birth_of(database, group),
     )
 
 

@@ -43,8 +43,8 @@ class WaitingEvent(msgspec.Struct, frozen=True, array_like=True):
 class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     """What one root, or the server, knows; all times are counted from the moment it was told.
 
-    `token` is the largest that is known, and `paused` how it was then.  `dead` has ids and tokens of dead letters,
-    and `left` fresh events before `next_id`, which who went on behind them had not got.
+    `token` is the largest that is known, and `paused` how it was then.  All that are merged have one `birth`.  `dead`
+    has ids and tokens of dead letters, `left` fresh events before `next_id`, which who went on behind had not got.
     """
 
     from_index: int
@@ -56,6 +56,7 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     waiting: list[WaitingEvent] = []
     dead: list[tuple[int, int]] = []
     left: list[Range] = []
+    birth: int = 0
 
     def later(self, milliseconds: int) -> GroupState:
         """Return the same, told so much later."""
@@ -96,7 +97,13 @@ def merged(states: Sequence[GroupState]) -> GroupState:
     waiting = [each.waiting for each in singles.values() if each.waiting is not None]
     dead = sorted((event_id, each.token) for event_id, each in singles.items() if each.is_dead)
     found = GroupState(
-        from_index=from_index, next_id=0, paused=latest.paused, finished=finished, leases=leases, dead=dead
+        from_index=from_index,
+        next_id=0,
+        paused=latest.paused,
+        finished=finished,
+        leases=leases,
+        dead=dead,
+        birth=latest.birth,
     )
     known = united(finished + found.accounted() + [(each.event_id, each.event_id) for each in waiting])
     next_id = max(from_index, known[-1][1] + 1 if known else 0)

@@ -134,12 +134,12 @@ class GroupTable:
             statement = "UPDATE groups SET paused = ?, token = token + 1 WHERE name = ?"
             changed = database.execute(statement, (paused, group)).rowcount
         if not changed:
-            raise _unknown(group)
+            raise unknown_group(group)
 
     def check_known(self, group: str) -> None:
         """Raise GroupNotFoundError unless there is such a group."""
         if not self._connection.rows("SELECT 1 FROM groups WHERE name = ?", (group,)):
-            raise _unknown(group)
+            raise unknown_group(group)
 
     def dead_letters(self, group: str, page_id: str | None, limit: int) -> Page[DeadLetter]:
         """Return a page of dead letters, by event."""
@@ -179,7 +179,8 @@ def _next_token(database: sqlite3.Connection, group: str) -> int:
     return token
 
 
-def _unknown(group: str) -> GroupNotFoundError:
+def unknown_group(group: str) -> GroupNotFoundError:
+    """Return the error that says that there is no such group."""
     return GroupNotFoundError(f"there is no group {group!r}: nobody has subscribed with it yet")
 
 

@@ -14,17 +14,20 @@ from uuid import UUID
 
 import msgspec
 
+from eventy_sync.errors import GroupInUseError
 from eventy_sync.identifiers import new_id
 from eventy_sync.models import EventResult
 from eventy_sync.storage.state.boot_clock import Now, live_parameters, live_term, read_clocks
 from eventy_sync.storage.state.connection import Connection
 from eventy_sync.storage.state.filters import from_microseconds
-from eventy_sync.storage.state.group_changes import replace_lease
+from eventy_sync.storage.state.group_changes import GROUP, apply_change, encode_change, removal, replace_lease
 from eventy_sync.storage.state.group_place import place_of
 from eventy_sync.storage.state.group_records import Lease, Settlement, Taken, Want
+from eventy_sync.storage.state.groups import unknown_group
 from eventy_sync.storage.state.left import MANY, leave, take_left
 from eventy_sync.storage.state.outbox import Outbox
 from eventy_sync.storage.state.ranges import Range, without
+from eventy_sync.storage.state.removed_groups import birth_of
 from eventy_sync.storage.state.result_rows import insert_results
 from eventy_sync.waking import Bell
 
@@ -54,8 +57,28 @@ class LeaseTable:
         known = self._connection.rows("SELECT 1 FROM groups WHERE name = ?", (group,))
         if not known:
             with self._connection.transaction() as database:
-                row = (group, from_index, from_index, 0, 0, self._clocks().wall)
+                row = (group, from_index, from_index, birth_of(database, group), 0, self._clocks().wall)
                 database.execute("INSERT OR IGNORE INTO groups VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def remove(self, group: str, place: bytes | None = None) -> None:
+        """Forget the group, results apart, unless a worker has events of it; see `LeaseAuthority.remove`.
+
+        Raises:
+            PlaceChangedError: a `place` is given, and the tables are used otherwise by now; nothing was done.
+        """
+        held = f"SELECT COALESCE(SUM(last_id - first_id + 1), 0) FROM leases WHERE group_name = ? AND {_LIVE}"
+        with self._connection.transaction() as database:
+            if place is not None and place_of(database) != place:
+                raise PlaceChangedError("the groups are shared with a server again")
+            row = database.execute("SELECT token FROM groups WHERE name = ?", (group,)).fetchone()
+            if row is None:
+                raise unknown_group(group)
+            leased = database.execute(held, (group, *live_parameters(self._clocks()))).fetchone()[0]
+            if leased:
+                raise GroupInUseError(group, leased)
+            change = removal(group, row[0] + 1)
+            apply_change(database, change)
+            self._outbox.put(database, GROUP, encode_change(change))
 
     def exchange(
         self, group: str, worker_id: UUID, settlement: Settlement | None, want: Want | None, place: bytes | None = None

@@ -7,8 +7,8 @@ asking Redis, and a number that grows with every change to the subscriptions.  `
 coordinated with others must still know when it cannot ask.  `result_runs` holds many results in a row each, see
 `result_runs.py`.  Of a group are kept its place, what is leased and what waits, and dead letters; `finished` only
 where several roots have to agree, and `token` tells which of two roots knows later things of an event.  `begun_at` of
-an event that waits without ever having been handed out is 0.  `event_keys` says which event has a key, for as long as
-no other may have it.
+an event that waits without ever having been handed out is 0; see `removed_groups.py` for groups that are no more.
+`event_keys` says which event has a key, for as long as no other may have it.
 """
 
 _FIRST = (
@@ -97,7 +97,9 @@ _TOTALS = (
     "CREATE INDEX dead_letters_by_group ON dead_letters (group_name)",  # to count them without reading their tracebacks
 )
 
-STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS, _KEYS, _CLAIMS_ASKED_FOR, _TOTALS)
+_REMOVED_GROUPS = ("CREATE TABLE removed_groups (name TEXT PRIMARY KEY, birth INTEGER NOT NULL) WITHOUT ROWID",)
+
+STEPS = (_FIRST, _SEVERAL_ROOTS, _RUNS, _GROUPS, _KEYS, _CLAIMS_ASKED_FOR, _TOTALS, _REMOVED_GROUPS)
 """What each version adds to the one before."""
 
 VERSION = len(STEPS)
