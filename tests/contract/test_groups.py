@@ -520,7 +520,7 @@ def test_two_workers_share_the_events(root: Path, wait_until: Wait) -> None:
             queue.subscribe(lambda event, mine=mine: (mine.append(event.id), time.sleep(0.001)), group="billing")
         one.publish_many(range(1000))
         assert one.wait_until_idle(30)
-        assert other.wait_until_idle(0)
+        assert other.wait_until_idle(30)  # it may be storing its last results
         assert sorted(seen[one.get_worker_id()] + seen[other.get_worker_id()]) == list(range(1, 1001))
         assert all(seen.values())
         assert {(each.event_id, each.worker_id) for each in results(one)} == {
