@@ -11,11 +11,14 @@ import errno
 import os
 import select
 import sys
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
 _IN_MODIFY, _IN_CREATE = 0x2, 0x100
 _ENOUGH_BYTES = 4096  # equal notices in a row are one
+
+_open: weakref.WeakSet[Growth] = weakref.WeakSet()
 
 
 class Growth:
@@ -35,9 +38,15 @@ class Growth:
         self._poll = select.poll()
         for each in (self._notices, self._given):
             self._poll.register(each, select.POLLIN)
+        _open.add(self)
 
     def __del__(self) -> None:
-        for each in (self._notices, self._given):
+        self._close()
+
+    def _close(self) -> None:
+        notices, given = self._notices, self._given
+        self._notices = self._given = -1
+        for each in (notices, given):
             if each >= 0:
                 os.close(each)
 
@@ -65,3 +74,13 @@ def _inotify(directory: Path) -> int:
         os.close(descriptor)
         raise OSError(reason, "no inotify watch", str(directory))
     return descriptor
+
+
+def _forget_the_parents() -> None:
+    """In the child of a fork, whose threads are gone, with whatever referred to these."""
+    for each in list(_open):
+        each._close()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_forget_the_parents)

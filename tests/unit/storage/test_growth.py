@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_a_directory_that_is_not_there_is_refused_and_leaves_nothing_open(tmp_pa
 
 
 def test_what_is_forgotten_is_closed(tmp_path: Path) -> None:
-    """As in the child of a fork; not before the last one has forgotten it."""
+    """Not before the last one has forgotten it."""
     before = len(os.listdir("/proc/self/fd"))
     growth = Growth(tmp_path)
     late = growth.give
@@ -84,3 +85,29 @@ def test_what_is_forgotten_is_closed(tmp_path: Path) -> None:
     late()
     del late
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_child_of_a_fork_has_none_of_them(tmp_path: Path, spawn_python: Callable[..., Any]) -> None:
+    """Not even that which a thread of its parent was waiting on, who still hears."""
+    child = spawn_python(
+        """
+        import os, sys, threading, time, warnings
+        from pathlib import Path
+        from eventy_sync.storage.growth import Growth
+
+        directory = Path(sys.argv[1])
+        before = len(os.listdir("/proc/self/fd"))
+        threading.Thread(target=lambda: Growth(directory).wait(60)).start()
+        while len(os.listdir("/proc/self/fd")) != before + 2:
+            time.sleep(0.01)
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what is tried
+        pid = os.fork()
+        if pid == 0:
+            os._exit(len(os.listdir("/proc/self/fd")) - before)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        (directory / "file").write_bytes(b"x")
+        """,
+        tmp_path,
+    )
+    _, errors = child.communicate(timeout=30)
+    assert (child.returncode, errors) == (0, "")
