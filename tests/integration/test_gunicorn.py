@@ -71,7 +71,7 @@ def test_nothing_is_lost_or_doubled(
             answers += clients.map(lambda n: site.get(f"/order/{n}/"), numbers)
     assert {status for status, _ in answers} == {200}
     assert {name for _, answer in answers for name in answer["threads"]} <= {"eventy-orders-sync"}
-    assert site.started.stop() == 0
+    assert site.stop() == 0
     assert sorted(published(project.root)) == [*preloaded, *range(1, len(answers) + 1)]
     assert "Traceback" not in site.started.errors
 
@@ -84,7 +84,7 @@ def test_a_worker_handles_what_requests_publish(project: Project, serve: Callabl
     for n in range(1, 21):
         assert site.get(f"/order/{n}/")[0] == 200
     wait_until(lambda: worker.output.count("billed") == 20)
-    assert site.started.stop() == 0
+    assert site.stop() == 0
     assert worker.stop() == 0
     assert worker.output.count("billed") == 20
     assert "billed" not in site.started.output
@@ -105,7 +105,7 @@ def test_a_queue_of_one_host_is_published_to_without_redis(
         status, answer = site.get(f"/order/{n}/")
         assert (status, time.monotonic() - started < 1) == (200, True), answer
         assert set(answer["threads"]) <= {"eventy-orders-sync", "eventy-orders-recovery"}
-    assert site.started.stop() == 0
+    assert site.stop() == 0
     server.start()
     with RedisFileEventQueue(project.root, Order, redis_url=server.url) as queue:
         assert [event.payload.id for event in queue.iter_events()] == list(range(31))
@@ -127,6 +127,6 @@ def test_a_queue_of_several_hosts_refuses_without_redis(
             status, answer = site.get(f"/order/{n}/")
             assert (status, time.monotonic() - started < 1) == (503, True), answer
             assert "Redis" in answer["error"]
-    assert site.started.stop() == 0
+    assert site.stop() == 0
     with RedisFileEventQueue(project.root, Order, redis_url="redis://127.0.0.1:1") as queue:
         assert [event.payload.id for event in queue.iter_events(queue.stats()["oldest"])] == list(range(1, 11))
