@@ -159,13 +159,15 @@ class Site:
             connection.close()
 
     def stop(self) -> int:
-        """Send SIGTERM and return the exit status.  A worker that is just being started does not hear of the first."""
+        """Send SIGTERM and return the exit status.  A worker that is just being started may not hear of it."""
         process = self.started.process
         process.terminate()
         for _ in range(40):
             with suppress(subprocess.TimeoutExpired):
-                return process.wait(0.5)
-            os.killpg(process.pid, signal.SIGTERM)
+                return process.wait(1.0)
+            for worker in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(worker), signal.SIGTERM)
         raise AssertionError("the site does not stop")
 
     def is_up(self) -> bool:
