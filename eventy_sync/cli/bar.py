@@ -57,17 +57,29 @@ def bar_is_possible(is_verbose: bool) -> bool:
 
 
 class _AboveBar(io.TextIOWrapper):
-    """A terminal's text stream that clears the line before it begins one."""
+    """A terminal's text stream that clears the line before it begins one, in the same write as its text."""
 
     def __init__(self, stream: TextIO) -> None:
         raw = io.FileIO(stream.fileno(), "wb", closefd=False)
         super().__init__(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=True)
         self._begins_line = True
+        self._pending = ""  # what is written of a line so far: `print` writes it piece by piece
 
     def write(self, text: str) -> int:
-        super().write(CLEAR_LINE + text if self._begins_line and text else text)
-        self._begins_line = text.endswith("\n") if text else self._begins_line
+        self._pending += text
+        if "\n" in text:
+            self._write_pending()
         return len(text)
+
+    def flush(self) -> None:
+        self._write_pending()
+        super().flush()
+
+    def _write_pending(self) -> None:
+        text, self._pending = self._pending, ""
+        if text:
+            super().write(CLEAR_LINE + text if self._begins_line else text)
+            self._begins_line = text.endswith("\n")
 
 
 @contextmanager
