@@ -220,8 +220,9 @@ class Renewals:
             self._open.add(handle)
             self._schedule_locked(handle)
             if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
+                thread.start()
+                self._thread = thread  # last: who is interrupted in start() must not wait for its end
             self._changed.notify()
 
     def remove(self, handle: ClaimHandle) -> None:

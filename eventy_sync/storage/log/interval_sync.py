@@ -28,8 +28,9 @@ class IntervalSync:
         with self._lock:
             self.marked = True
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread  # last: who is interrupted in start() must not wait for its end
 
     def stop(self) -> bool:
         """End the thread without another sync; True if something appended was not synced yet."""
