@@ -8,6 +8,7 @@ at once.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -29,7 +30,7 @@ MAX_RUNS = 10_000
 AT_ONCE = Backoff(first_seconds=0, factor=1, max_seconds=0, jitter=0)
 
 
-class TurnTaker(StoppableThread):
+class TurnTaker(StoppableThread, ABC):
     """The verbs of a thread, and `take_turn`.  It ends when it is stopped, or with the turn in which it is."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -59,11 +60,13 @@ class TurnTaker(StoppableThread):
             self._end_if_stopped()
         return not self._has_found_nothing
 
+    @abstractmethod
     def _turn(self) -> None:
-        raise NotImplementedError
+        """Handle one event, if there is one, and settle it; else set `_has_found_nothing`."""
 
+    @abstractmethod
     def _end(self) -> None:
-        raise NotImplementedError
+        """Give back what is held.  Called once."""
 
     def stop(self) -> None:
         """End, after the turn that is being taken."""

@@ -60,14 +60,13 @@ class GroupSteering:
 
     def pause(self, place: Place, paused: bool) -> bytes | None:
         """Give no more leases, or give them again; return the body of the change."""
-        change = GroupChange(name=place.group, from_index=place.from_index, birth=place.birth, paused=paused)
-        steered = self._steer(place, "pause" if paused else "resume", change, [])
+        steered = self._steer(place, "pause" if paused else "resume", place.change(paused=paused), [])
         return None if steered is None else steered[1]
 
     def requeue(self, place: Place, now: int, event_ids: Sequence[int] | None) -> tuple[int, bytes] | None:
         """Make dead letters wait for a first attempt; return how many there were, and the body of the change."""
-        change = GroupChange(name=place.group, from_index=place.from_index, birth=place.birth, requeued_at=now)
-        return self._steer(place, "requeue all" if event_ids is None else "requeue", change, event_ids or [])
+        what = "requeue all" if event_ids is None else "requeue"
+        return self._steer(place, what, place.change(requeued_at=now), event_ids or [])
 
     def remove(self, place: Place) -> bytes | None:
         """Forget the group; return the body of the change.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -35,6 +35,10 @@ class Place(NamedTuple):
     group: str
     from_index: int
     birth: int
+
+    def change(self, **what: Any) -> GroupChange:
+        """Return a change of this group."""
+        return GroupChange(name=self.group, from_index=self.from_index, birth=self.birth, **what)
 
 
 class Part(NamedTuple):
@@ -101,10 +105,7 @@ def _part(
     retries = [each for each in settlement.retries if each.token == token]
     deaths = [each for each in settlement.deaths if each.token == token]
     begun = begun_at(token) if retries or deaths else now
-    change = GroupChange(
-        name=place.group,
-        from_index=place.from_index,
-        birth=place.birth,
+    change = place.change(
         token=token,
         finished=united([each[:2] for each in settlement.done if each.token == token]),
         waiting=[
@@ -135,8 +136,7 @@ def part_of_dead(place: Place, lease: Lease, worker_id: UUID, begun_at: int, now
     letters: list[DeadRow] = [
         (each, lease.attempt, RAN_OUT, worker_id.bytes, begun_at, now, lease.token) for each in ids
     ]
-    start = {"name": place.group, "from_index": place.from_index, "birth": place.birth}
-    change = GroupChange(**start, token=lease.token, dead=letters)  # type: ignore[arg-type]
+    change = place.change(token=lease.token, dead=letters)
     at = from_microseconds(now)
     terms = {"group": place.group, "attempt": lease.attempt, "token": lease.token}
     results = [EventResult(new_id(at), each, worker_id, False, RAN_OUT, at, **terms) for each in ids]  # type: ignore[arg-type]

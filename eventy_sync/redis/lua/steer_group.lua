@@ -2,7 +2,8 @@
 --
 -- KEYS[1] meta   KEYS[2] changes   KEYS[3] group:<name>   KEYS[4] :waiting   KEYS[5] :attempts   KEYS[6] :dead
 -- ARGV[1] epoch   ARGV[2] length of `changes`   ARGV[3] channel   ARGV[4] message   ARGV[5] "pause", "resume",
--- "requeue" or "requeue all"   ARGV[6] the change's JSON up to what is known here only   ARGV[7] the group's birth   ARGV[8..] ids
+-- "requeue" or "requeue all"   ARGV[6] the change's JSON up to what is known here only   ARGV[7] the group's birth
+-- ARGV[8..] ids
 --
 -- Returns "build" when the group has to be built in this epoch, or the change's JSON, with how many were requeued
 -- before it.
