@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from eventy_sync.delivery.stoppable_thread import remaining
@@ -79,7 +80,7 @@ class LogWatcher:
         self._stopping = True
         self._hint.give()
         self._grown.ring()
-        self._growth.clear()
+        self._stop_listening()
 
     def join(self, timeout_seconds: float | None = None) -> None:
         """Wait for the thread's end."""
@@ -147,6 +148,11 @@ class LogWatcher:
             except OSError as exc:
                 logger.debug("the kernel does not tell of writing, looking instead: %s", exc)
 
+    def _stop_listening(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._growth.pop().close()
+
     def _scout(self, is_over: Callable[[], bool], deadline: float | None) -> None:
         """Be woken by the kernel, and look for all who wait, until `is_over` or the deadline; one thread at a time."""
         try:
@@ -166,8 +172,10 @@ class LogWatcher:
             self._has_scout = False
             if self._missed < MOST_MISSED:
                 self._growth.append(growth)
+            else:
+                growth.close()
             if self._stopping:  # last: stop() may not have found it
-                self._growth.clear()
+                self._stop_listening()
             self._grown.ring()  # somebody else may take its place
 
     def _look_quietly(self) -> bool:

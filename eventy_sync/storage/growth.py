@@ -24,8 +24,8 @@ _open: weakref.WeakSet[Growth] = weakref.WeakSet()
 class Growth:
     """Wakes one thread when a file is written to or made, or when it is given like a `Hint`.  `give` is thread safe.
 
-    Notices that nobody waits for are kept: the next wait is over at once.  It is closed when nobody refers to it any
-    more, and not before: whoever gives it late must not write into what has got its descriptor's number since.
+    Notices that nobody waits for are kept: the next wait is over at once.  Who gives it needs no care: what is written
+    to then is closed when nobody refers to it any more, and not before, as its number may be another file's by then.
 
     Raises:
         OSError: this system has no inotify, or gives no more of them to this user.
@@ -40,15 +40,24 @@ class Growth:
             self._poll.register(each, select.POLLIN)
         _open.add(self)
 
-    def __del__(self) -> None:
-        self._close()
+    def close(self) -> None:
+        """Hear no more from the kernel.  For the one thread that waits; giving stays harmless.
 
-    def _close(self) -> None:
-        notices, given = self._notices, self._given
-        self._notices = self._given = -1
-        for each in (notices, given):
-            if each >= 0:
-                os.close(each)
+        The kernel takes some 15 ms for it, in which Ctrl-C is likely to come: a destructor would swallow that.
+        """
+        notices, self._notices = self._notices, -1
+        if notices >= 0:
+            self._poll.unregister(notices)
+            os.close(notices)
+
+    def __del__(self) -> None:
+        self._close_all()
+
+    def _close_all(self) -> None:
+        self.close()
+        given, self._given = self._given, -1
+        if given >= 0:
+            os.close(given)
 
     def give(self) -> None:
         """Let the one who waits go on, or whoever waits next."""
@@ -79,7 +88,7 @@ def _inotify(directory: Path) -> int:
 def _forget_the_parents() -> None:
     """In the child of a fork, whose threads are gone, with whatever referred to these."""
     for each in list(_open):
-        each._close()
+        each._close_all()
     _open.clear()
 
 

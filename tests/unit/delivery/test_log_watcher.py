@@ -261,3 +261,25 @@ def test_the_end_gives_back_what_the_kernel_gave(written: Written) -> None:
         if is_scouted:
             waiter.join(20)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@told
+@pytest.mark.parametrize("is_scouted", [False, True])
+def test_the_end_leaves_nothing_to_a_destructor_that_takes_time(
+    written: Written, wait_until: Callable[..., None], is_scouted: bool
+) -> None:
+    """A Ctrl-C that came in it would be swallowed."""
+    watcher = LogWatcher("watcher", written.tail, lambda: None, lambda: None, directory=written.directory)
+    before = len(os.listdir("/proc/self/fd"))
+    watcher.start()
+    late = watcher._growth[0].give
+    waiter = threading.Thread(target=watcher.wait_beyond, args=(0, None))
+    if is_scouted:
+        waiter.start()
+        wait_until(lambda: watcher._has_scout)
+    watcher.stop()
+    if is_scouted:
+        waiter.join(20)
+    late()
+    assert len(os.listdir("/proc/self/fd")) == before + 1  # which costs nothing to close
+    watcher.join()

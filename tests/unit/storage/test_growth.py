@@ -87,6 +87,19 @@ def test_what_is_forgotten_is_closed(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_what_is_closed_is_closed_at_once(tmp_path: Path) -> None:
+    """Whoever still refers to it: a destructor would swallow the Ctrl-C that comes meanwhile.  Twice is once."""
+    before = len(os.listdir("/proc/self/fd"))
+    growth = Growth(tmp_path)
+    growth.close()
+    growth.close()
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    growth.give()
+    assert not waits(growth, 20)
+    (tmp_path / "file").write_bytes(b"x")
+    assert waits(growth)
+
+
 def test_the_child_of_a_fork_has_none_of_them(tmp_path: Path, spawn_python: Callable[..., Any]) -> None:
     """Not even that which a thread of its parent was waiting on, who still hears."""
     child = spawn_python(
