@@ -54,6 +54,11 @@ class Bell:
         for hint in list(self._waiting):
             hint.give()
 
+    @property
+    def hints(self) -> int:
+        """How many are given at a ringing."""
+        return len(self._waiting)
+
     @contextmanager
     def hint(self) -> Iterator[Hint]:
         """Yield a hint that is given at every ringing from now on until the end of the block."""

@@ -31,6 +31,8 @@ IDLE_SHARE = 0.1
 TICK_SECONDS = 0.5
 EARLY_TICK_SECONDS = 0.05
 TOLD_SECONDS = 0.05
+SCOUTS_HINTS = 2
+"""A scout that is alone is given twice at a ringing: as one who waits, and as the one whom the kernel tells."""
 MOST_MISSED = 20
 """After so many events in a row that the scout did not hear of, the kernel is not believed to tell of writing here."""
 
@@ -60,6 +62,7 @@ class LogWatcher:
         self._growth: deque[Growth] = deque()  # unless there is a scout, who has it
         self._has_scout = False  # a hint only
         self._missed = 0  # a hint only
+        self._is_unseen = False  # the log may have grown, and nobody has looked yet
         self._lock = threading.Lock()
         # guarded by _lock
         self._thread: threading.Thread | None = None
@@ -114,20 +117,24 @@ class LogWatcher:
     def wait_beyond(
         self, event_id: int, timeout_seconds: float | None, until: Callable[[], bool] = lambda: False
     ) -> bool:
-        """Wait until the log goes beyond this id, `until` holds or the watcher stops; say whether the log does."""
+        """Wait until the log goes beyond this id, `until` holds or the watcher stops; say whether the log may do so."""
         self.start()
+        has_heard = False
 
         def is_over() -> bool:
             return self._is_beyond(event_id) or self._stopping or until()
 
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         with self._grown.hint() as hint:  # before looking, so that no ringing is missed
-            while not is_over() and (seconds := _at_most(remaining(deadline))) > 0:
+            if self._is_unseen:
+                self._is_unseen = False
+                self._look_quietly()
+            while not has_heard and not is_over() and (seconds := _at_most(remaining(deadline))) > 0:
                 if self._growth and not self._has_scout:
-                    self._scout(is_over, deadline)
+                    has_heard = self._scout(is_over, deadline)
                 else:
                     hint.wait(seconds)
-        return self._tail > event_id
+        return has_heard or self._tail > event_id
 
     def _is_beyond(self, event_id: int) -> bool:
         if self._tail <= event_id < self._expected_id:
@@ -153,21 +160,29 @@ class LogWatcher:
             while True:
                 self._growth.pop().close()
 
-    def _scout(self, is_over: Callable[[], bool], deadline: float | None) -> None:
-        """Be woken by the kernel, and look for all who wait, until `is_over` or the deadline; one thread at a time."""
+    def _scout(self, is_over: Callable[[], bool], deadline: float | None) -> bool:
+        """Be woken by the kernel, and look for all who wait, until `is_over` or the deadline; one thread at a time.
+
+        Return whether the kernel has told of something that was not looked at: where nobody else waits, what the
+        caller does next is to read it.
+        """
         try:
             growth = self._growth.pop()
         except IndexError:
-            return
+            return False
         try:
             self._has_scout = True
             while (seconds := _at_most(remaining(deadline))) > 0 and self._missed < MOST_MISSED:
                 with self._grown.giving(growth):
                     if is_over():
                         break
-                    growth.wait(seconds)
-                if self._look_quietly():
-                    self._missed = 0
+                    if growth.wait(seconds):
+                        self._missed, self._is_unseen = 0, True
+                        if self._grown.hints <= SCOUTS_HINTS:  # last: who comes now finds it unseen
+                            return True
+                self._is_unseen = False
+                self._look_quietly()
+            return False
         finally:
             self._has_scout = False
             if self._missed < MOST_MISSED:

@@ -33,12 +33,12 @@ class Growth:
 
     def __init__(self, directory: Path) -> None:
         self._notices = self._given = -1
+        _open.add(self)  # first: what another thread's fork finds open is closed there
+        self._poll = select.poll()
         self._notices = _inotify(directory)
         self._given = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._poll = select.poll()
         for each in (self._notices, self._given):
             self._poll.register(each, select.POLLIN)
-        _open.add(self)
 
     def close(self) -> None:
         """Hear no more from the kernel.  For the one thread that waits; giving stays harmless.
@@ -47,7 +47,8 @@ class Growth:
         """
         notices, self._notices = self._notices, -1
         if notices >= 0:
-            self._poll.unregister(notices)
+            with suppress(KeyError):  # a fork, or an interrupt, came before it was registered
+                self._poll.unregister(notices)
             os.close(notices)
 
     def __del__(self) -> None:
@@ -63,11 +64,13 @@ class Growth:
         """Let the one who waits go on, or whoever waits next."""
         os.eventfd_write(self._given, 1)
 
-    def wait(self, timeout_seconds: float) -> None:
-        """Wait until something was written or this was given, or the time is over."""
-        for each, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000):
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until something is written, this is given, or the time is over; say whether something was written."""
+        ready = [each for each, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000)]
+        for each in ready:
             with suppress(BlockingIOError):
                 os.read(each, _ENOUGH_BYTES)
+        return self._notices in ready
 
 
 def _inotify(directory: Path) -> int:

@@ -185,6 +185,43 @@ def test_all_who_wait_hear_of_what_another_process_writes(
 
 
 @told
+def test_a_scout_that_is_alone_leaves_looking_to_who_reads_next(
+    listener: LogWatcher, written: Written, wait_until: Callable[..., None]
+) -> None:
+    """Which saves a look for each event; whoever waits afterwards does not miss what was seen by nobody."""
+    (written.directory / "1.log").touch()  # making it would be told of, too
+    listener.start()
+    looks = written.looks
+    waits: list[bool] = []
+    for _ in range(3):
+        scout = threading.Thread(target=lambda: waits.append(listener.wait_beyond(written.last_id, 20)))
+        scout.start()
+        wait_until(lambda: listener._has_scout)
+        written.grow()
+        scout.join(20)
+        assert written.looks == looks
+        assert listener.wait_beyond(written.last_id - 1, 20)  # another one, who waits for the same event
+        assert written.looks == looks + 1
+        looks += 1
+    assert waits == [True] * 3
+
+
+@told
+def test_the_kernel_is_believed_while_scouts_hear_of_it(
+    written: Written, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    """Though the watcher's own thread may be the first to look at what they heard of."""
+    monkeypatch.setattr(log_watcher, "TOLD_SECONDS", 0.0001)
+    watcher = LogWatcher("watcher", written.tail, lambda: None, lambda: None, directory=written.directory)
+    for event_id in range(log_watcher.MOST_MISSED * 3):
+        written.grow()
+        assert watcher.wait_beyond(event_id, 20)
+    assert watcher.is_told
+    watcher.stop()
+    watcher.join()
+
+
+@told
 def test_a_scout_that_leaves_is_followed_by_another(
     listener: LogWatcher, written: Written, wait_until: Callable[..., None]
 ) -> None:

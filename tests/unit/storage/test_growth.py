@@ -67,6 +67,20 @@ def test_it_can_be_given_like_a_hint(tmp_path: Path) -> None:
     giver.join()
 
 
+def test_who_was_woken_knows_by_whom(tmp_path: Path) -> None:
+    """By the kernel, by somebody here, by both, or by the time."""
+    growth = Growth(tmp_path)
+    assert not growth.wait(0.01)
+    growth.give()
+    assert not growth.wait(20)
+    (tmp_path / "file").write_bytes(b"x")
+    assert growth.wait(20)
+    (tmp_path / "file").write_bytes(b"y")
+    growth.give()
+    assert growth.wait(20)
+    assert waits(growth)
+
+
 def test_a_directory_that_is_not_there_is_refused_and_leaves_nothing_open(tmp_path: Path) -> None:
     """As is one too many for this user; the error names it."""
     before = len(os.listdir("/proc/self/fd"))
@@ -104,15 +118,21 @@ def test_the_child_of_a_fork_has_none_of_them(tmp_path: Path, spawn_python: Call
     """Not even that which a thread of its parent was waiting on, who still hears."""
     child = spawn_python(
         """
-        import os, sys, threading, time, warnings
+        import os, sys, threading, warnings
         from pathlib import Path
         from eventy_sync.storage.growth import Growth
 
         directory = Path(sys.argv[1])
         before = len(os.listdir("/proc/self/fd"))
-        threading.Thread(target=lambda: Growth(directory).wait(60)).start()
-        while len(os.listdir("/proc/self/fd")) != before + 2:
-            time.sleep(0.01)
+        is_made = threading.Event()
+
+        def wait():
+            growth = Growth(directory)
+            is_made.set()
+            growth.wait(60)
+
+        threading.Thread(target=wait).start()
+        is_made.wait(20)
         warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what is tried
         pid = os.fork()
         if pid == 0:
