@@ -28,8 +28,8 @@ CROWD = 20
 FILL_SECONDS = 0.1
 """So long a publish waits for another root that is filling the journal."""
 LONGEST_SECONDS = 6.0
-MAX_FAILURES = 2
-"""So often a publish goes on at once: its connection may be dead, and the next one lead to another server."""
+MAX_FAILURES = 3
+"""So often a publish goes on at once: two connections may be dead, and the next one lead to another server."""
 _PAUSE_SECONDS = 0.01
 
 
@@ -94,7 +94,7 @@ class RedisNumbering:
         keyed: KeyedPublish | None = None,
     ) -> tuple[tuple[int, int] | None, bool]:
         """Return first id and time, or None if Redis cannot be had, and whether it may have published all the same."""
-        started, failures = time.monotonic(), 0
+        started, refused_at, failures = time.monotonic(), 0.0, 0
         lost_token = lost_epoch = b""  # of a request whose reply was lost: asking once more settles it
         while (self._mode.value != DEGRADED or lost_token) and time.monotonic() < started + LONGEST_SECONDS:
             token = b""
@@ -116,7 +116,8 @@ class RedisNumbering:
                 )
                 if isinstance(reply, Published):
                     return self._accept(end, epoch, reply), False
-                self._overcome(reply, end, started, keyed)
+                refused_at = refused_at or time.monotonic()  # not before: a reply that was lost may have come late
+                self._overcome(reply, end, time.monotonic() - refused_at, keyed)
             except RedisUnavailableError as exc:
                 failures += 1
                 is_lost_again = bool(token and lost_token and exc.may_have_run)  # one token alone can be asked for
@@ -157,9 +158,8 @@ class RedisNumbering:
             logger.info("not announced, will try again: %s", exc)
             self._membership.make_due()
 
-    def _overcome(self, reply: Refused, end: LogEnd, started: float, keyed: KeyedPublish | None) -> None:
-        """Do what stands between this root and its ids, or raise."""
-        waited_seconds = time.monotonic() - started
+    def _overcome(self, reply: Refused, end: LogEnd, waited_seconds: float, keyed: KeyedPublish | None) -> None:
+        """Do what has stood between this root and its ids for so long, or raise."""
         if reply.reason == "behind":
             tail = end.tail
             self._catch_up(end)
