@@ -43,6 +43,19 @@ class CatchingUp:
                 _extend(end, entries)
             self._watcher.expect(entries[-1].id)
 
+    def follow(self, entry: Entry, before: int) -> bool:
+        """Append an event of the journal that follows this root's last one, whose time is `before`.
+
+        Return False, and do nothing, if it does not follow; True, too, if it is here.
+        """
+        with self._log.appending() as end:
+            if entry.id == end.tail + 1 and before == end.tail_at:
+                end.extend_locked([entry])
+            is_here = end.tail >= entry.id
+        if is_here:
+            self._watcher.expect(entry.id)
+        return is_here
+
     def catch_up(self) -> None:
         """Do so, and make sure that nothing is missing; raises what `fetch` does."""
         last_id = self._journal.last_id()  # first: what is published meanwhile is not missing

@@ -27,7 +27,8 @@ from eventy_sync.redis.messages import (
     SteerGroup,
 )
 from eventy_sync.redis.resync import Resync
-from eventy_sync.storage.log import EventLog
+from eventy_sync.redis.seal import is_genuine
+from eventy_sync.storage.log import Entry, EventLog
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +97,15 @@ class Hearing:
             if not self._watcher.is_told and message.last_id > self._log.tail():
                 self._wait_for_append(message.last_id)
                 self._watcher.look()
-        elif message.last_id > self._log.tail():
+        elif message.last_id > self._log.tail() and not self._take_event(message):
             self._attempt(self._catching_up.fetch)
+
+    def _take_event(self, message: AddEvent) -> bool:
+        """Append the event that came with its wake-up, if it did and is the next one; return whether it is there."""
+        event, seal = message.event, self._membership.seal
+        if event is None or self._membership.epoch is None or not is_genuine(seal, message.last_id, event):
+            return False
+        return self._catching_up.follow(Entry(message.last_id, event.at, event.payload_fields), event.before)
 
     def _hear_of_group(self, message: SteerGroup) -> None:
         if message.worker_id != str(self._worker_id):

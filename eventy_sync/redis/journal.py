@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from eventy_sync.errors import CoordinationError, RedisConfigurationError
 from eventy_sync.redis.keys import Keys
 from eventy_sync.redis.link import Argument, Link, Script
+from eventy_sync.redis.seal import new_key
 from eventy_sync.redis.sessions import Sessions
 from eventy_sync.storage.log import Entry, KeyedPublish
 
@@ -29,10 +30,15 @@ _FILL, _FORGET, _EXPIRE = Script("fill"), Script("forget"), Script("expire")
 
 
 class Joined(NamedTuple):
-    """What a root learns when it joins.  `last_id` was given out last; the journal ends at `journaled_id`."""
+    """What a root learns when it joins.
+
+    `seal` is the key of what is published in this epoch, see `seal`; `last_id` was given out last; the journal ends at
+    `journaled_id`.
+    """
 
     queue_id: UUID
     epoch: bytes
+    seal: bytes
     last_id: int
     journaled_id: int
     roots: list[bytes]
@@ -157,12 +163,12 @@ class Journal:
         keys = self._keys
         names = (keys.next_event_id, keys.journal, keys.meta, keys.awaiting, keys.roots)
         void = self._sessions.void()
-        arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, last_token]
-        reply = self._asking.run(_JOIN, names, [*arguments, int(adopts), " ".join(void), *others])
+        arguments: list[Argument] = [str(queue_id), self._root_id, tail, description, uuid4().hex, new_key()]
+        reply = self._asking.run(_JOIN, names, [*arguments, last_token, int(adopts), " ".join(void), *others])
         if reply[0] != b"ok":
             return Refused(reply[0].decode(), reply[1].decode())
         self._sessions.told(void)
-        return Joined(UUID(reply[1].decode()), reply[2], reply[3], reply[4], reply[5])
+        return Joined(UUID(reply[1].decode()), *reply[2:])
 
     def entries_from(self, tail: int) -> Iterator[list[Entry]]:
         """Yield pages of the entries from a root's tail on, which both should have, to the journal's end.

@@ -48,6 +48,7 @@ class Membership:
         # written under the append lock; forgotten by anybody
         self._identity = site.identity
         self.epoch: bytes | None = None
+        self.seal = b""  # of the epoch in which this root has joined last
 
     @property
     def queue_id(self) -> UUID:
@@ -104,7 +105,7 @@ class Membership:
             self._store.remembered.put(_JOINED, joined.queue_id.bytes)
         if joined.epoch != epoch_before or is_anothers:
             claims.write_back(are_from_elsewhere=is_anothers)  # forgotten in between, maybe, or not taken before
-        self.epoch = joined.epoch
+        self.epoch, self.seal = joined.epoch, joined.seal
         claims.settle()
         if not self.roots.is_alone:
             self.announce(joined.epoch, end.tail)

@@ -1,4 +1,4 @@
-"""Messages on the channel: small JSON objects, hints and never the truth.
+"""Messages on the channel: small JSON objects, hints and never the truth, but for an event that is sealed.
 
 Whatever does not fit (unknown types, wrong shapes, absurd numbers, too long) is passed over with one
 rate-limited warning and changes nothing.
@@ -26,10 +26,28 @@ class _Message(msgspec.Struct, frozen=True, tag_field="type"):
     root_id: str
 
 
+class CarriedEvent(msgspec.Struct, frozen=True):
+    """An event that goes with its wake-up: its time, that of the event before it, 0 if there is none, and its fields.
+
+    Not to be believed before the `seal` was looked at.
+    """
+
+    at: int
+    before: int
+    seal: str
+    fields: msgspec.Raw
+
+    @property
+    def payload_fields(self) -> bytes:
+        """The fields as a log and the journal have them: without the braces."""
+        return bytes(self.fields)[1:-1]
+
+
 class AddEvent(_Message, frozen=True, tag="add_event"):
-    """Events were published; `last_id` is the last one's id."""
+    """Events were published; `last_id` is the last one's id, and `event` the event itself if it is only one."""
 
     last_id: int
+    event: CarriedEvent | None = None
 
 
 class AddResult(_Message, frozen=True, tag="add_result"):
@@ -133,6 +151,9 @@ def _check(message: Message) -> None:
     """Raise ValueError for numbers and names that cannot be."""
     if isinstance(message, AddEvent):
         _check_number(message.last_id, 1)
+        if message.event is not None:
+            _check_number(message.event.at, 1)
+            _check_number(message.event.before, 0)
     elif isinstance(message, (AddClaim, RemoveClaim)):
         _check_number(message.token, 1)
     elif isinstance(message, ResyncRequest):

@@ -66,7 +66,7 @@ def test_a_root_that_is_as_far_as_the_server_changes_nothing(server: Server) -> 
     """It learns who it is among, and is known from then on."""
     server.know(a=OPEN)
     reply = server.joined()
-    assert reply[:4] == (QUEUE, EPOCH.encode(), 5, 5)
+    assert reply[:5] == (QUEUE, EPOCH.encode(), b"", 5, 5)
     assert dict(zip(reply.roots[::2], reply.roots[1::2], strict=True)) == {
         A.encode(): OPEN,
         str(ROOT).encode(): OPEN,
@@ -232,7 +232,7 @@ def test_another_queue_of_this_name_is_refused(server: Server, tail: int) -> Non
 
 def test_an_empty_root_adopts_the_queue(server: Server) -> None:
     """Whose id it then has."""
-    assert server.joined(0, queue_id=OTHER_QUEUE, adopts=True)[:4] == (QUEUE, EPOCH.encode(), 5, 5)
+    assert server.joined(0, queue_id=OTHER_QUEUE, adopts=True)[:5] == (QUEUE, EPOCH.encode(), b"", 5, 5)
     assert server.fake.meta()[b"queue_id"] == str(QUEUE).encode()
 
 
