@@ -131,7 +131,7 @@ def test_a_request_that_the_server_has_lost_is_not_served_again(
 def test_a_request_that_the_server_knows_in_a_new_epoch_brings_the_same_ids(
     make: Make, server: RedisServer, proxy: Proxy, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a failover to a server that had the request: nothing of it was lost.  All connections of old are dead."""
+    """As after a failover to a server that had the request: nothing of it was lost.  Connections of old are dead."""
     with make("a", redis_url=f"{proxy.url}?socket_timeout=20") as a, make("b") as b:
         publish_when_possible(a, {"n": 0}, wait_until)
 
