@@ -16,6 +16,7 @@ from eventy_sync.redis.messages import (
     AddClaim,
     AddEvent,
     AddResult,
+    CarriedEvent,
     CreateSubscriber,
     Heartbeat,
     Inbox,
@@ -65,16 +66,19 @@ class Hearing:
         """Begin to serve this log; see `Coordinator.start`."""
         self._log, self._watcher, self._on_claim_lost = log, watcher, on_claim_lost
 
-    def handle(self, data: bytes) -> None:
-        """Take what has arrived.  Never raises: the channel would be deaf from then on."""
+    def handle(self, data: bytes, has_more: Callable[[], bool] = lambda: False) -> None:
+        """Take what has arrived.  Never raises: the channel would be deaf from then on.
+
+        `has_more` says whether other messages have arrived since.
+        """
         try:
-            self._take(self._inbox.open(data))
+            self._take(self._inbox.open(data), has_more)
         except StorageError as exc:
             logger.error("a message came to nothing, the log will be looked at again soon: %s", exc)
 
-    def _take(self, message: Message | None) -> None:
+    def _take(self, message: Message | None, has_more: Callable[[], bool]) -> None:
         if isinstance(message, AddEvent):
-            self._hear_of_event(message)
+            self._hear_of_event(message, has_more)
         elif isinstance(message, SteerGroup):
             self._hear_of_group(message)
         elif isinstance(message, (AddResult, CreateSubscriber, RemoveSubscriber)):
@@ -91,21 +95,25 @@ class Hearing:
         elif isinstance(message, Heartbeat):
             self._hear_of_worker(message)
 
-    def _hear_of_event(self, message: AddEvent) -> None:
+    def _hear_of_event(self, message: AddEvent, has_more: Callable[[], bool]) -> None:
         if message.root_id == self._membership.root_id:
             self._watcher.expect(message.last_id)
             if not self._watcher.is_told and message.last_id > self._log.tail():
                 self._wait_for_append(message.last_id)
                 self._watcher.look()
-        elif message.last_id > self._log.tail() and not self._take_event(message):
-            self._attempt(self._catching_up.fetch)
+        elif message.last_id > self._log.tail():
+            self._attempt(lambda: self._get_events(message, has_more))
 
-    def _take_event(self, message: AddEvent) -> bool:
-        """Append the event that came with its wake-up, if it did and is the next one; return whether it is there."""
-        event, seal = message.event, self._membership.seal
-        if event is None or self._membership.epoch is None or not is_genuine(seal, message.last_id, event):
+    def _get_events(self, message: AddEvent, has_more: Callable[[], bool]) -> None:
+        """Take the event that came with its wake-up, or, where messages come faster than that, all at once."""
+        if message.event is None or has_more() or not self._take_event(message.last_id, message.event):
+            self._catching_up.fetch()
+
+    def _take_event(self, event_id: int, event: CarriedEvent) -> bool:
+        """Append the event that came with its wake-up if it is genuine and the next one; return whether it is there."""
+        if self._membership.epoch is None or not is_genuine(self._membership.seal, event_id, event):
             return False
-        return self._catching_up.follow(Entry(message.last_id, event.at, event.payload_fields), event.before)
+        return self._catching_up.follow(Entry(event_id, event.at, event.payload_fields), event.before)
 
     def _hear_of_group(self, message: SteerGroup) -> None:
         if message.worker_id != str(self._worker_id):

@@ -29,7 +29,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 class Monitor:
     """Verbs: start, stop, join.
 
-    `on_message` gets what is published; `on_subscribed` is called when something may have been missed.
+    `on_message` gets what is published, and what says whether more has arrived since; `on_subscribed` is called when
+    something may have been missed.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Monitor:
         pool: ServerPool,
         channel: str,
         on_subscribed: Callable[[], None],
-        on_message: Callable[[bytes], None],
+        on_message: Callable[[bytes, Callable[[], bool]], None],
     ) -> None:
         patient = pool.twin(socket_timeout=SILENCE_SECONDS)  # which some versions of redis-py heed in listen()
         self._client: Any = redis.Redis(connection_pool=patient)
@@ -103,6 +104,12 @@ class Monitor:
                 return
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
 
+    def _has_more(self) -> bool:
+        try:
+            return bool(self._pubsub.connection.can_read(0))
+        except (redis.RedisError, OSError, AttributeError):
+            return False  # it is over, which listen() finds, too
+
     def _listen(self) -> None:
         pubsub = self._client.pubsub()
         try:
@@ -118,7 +125,7 @@ class Monitor:
                 if message["type"] == "subscribe":
                     self._on_subscribed()
                 elif message["type"] == "message":
-                    self._on_message(message["data"])
+                    self._on_message(message["data"], self._has_more)
         finally:
             with self._lock:
                 self._pubsub = None

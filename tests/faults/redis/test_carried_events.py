@@ -12,6 +12,7 @@ import redis
 
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.server import RedisServer
+from eventy_sync.storage.log import Entry
 from tests.faults.redis.queues import Make, Queue, Wait, log_bytes, publish_when_possible
 
 CHANNEL, META = "eventy:orders:events", "eventy:orders:meta"
@@ -64,23 +65,55 @@ def wake_up(key: bytes, event_id: int, at: int, before: int, payload: Any) -> by
     ).encode()
 
 
-def never(*_: object) -> None:
-    """Stand for what must not be needed."""
-    raise AssertionError("the journal was asked")
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The ids of the events that were taken from their messages."""
+    taken: list[int] = []
+    follow = CatchingUp.follow
+
+    def take(catching_up: CatchingUp, entry: Entry, before: int) -> bool:
+        is_here = follow(catching_up, entry, before)
+        if is_here:
+            taken.append(entry.id)
+        return is_here
+
+    monkeypatch.setattr(CatchingUp, "follow", take)
+    return taken
 
 
 def test_the_journal_is_not_asked_for_what_came_with_the_message(
-    pair: tuple[Queue, Queue, list[int]], wait_until: Wait, monkeypatch: pytest.MonkeyPatch
+    taken: list[int], pair: tuple[Queue, Queue, list[int]], wait_until: Wait
 ) -> None:
-    """Which is a round trip less for each event; the log is the same, of keyed and delayed events, too."""
+    """Unless another message came right behind it; the log is the same, of keyed and delayed events, too."""
     a, b, seen = pair
-    monkeypatch.setattr(CatchingUp, "fetch", never)
-    for number in range(2, 21):
+    for number in range(2, 41):
         a.publish({"n": number, "ü": 'é"\\\u2028' * number}, key=f"key-{number}" if number % 3 else None)
-    a.publish({"n": 21}, delay_seconds=0.001)
-    wait_until(lambda: seen == list(range(1, 22)))
+        wait_until(lambda number=number: seen[-1] == number)
+    a.publish({"n": 41}, delay_seconds=0.001)
+    wait_until(lambda: seen == list(range(1, 42)))
+    assert len(taken) > 20
     assert log_bytes(a) == log_bytes(b)
     assert b.publish({"n": "again"}, key="key-2").id == 2
+
+
+def test_whoever_lags_asks_for_all_at_once(
+    taken: list[int], pair: tuple[Queue, Queue, list[int]], wait_until: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To take them one by one would make it lag the more."""
+    a, b, seen = pair
+    follow = CatchingUp.follow
+
+    def take_slowly(catching_up: CatchingUp, entry: Entry, before: int) -> bool:
+        wait_until(lambda: a.count_events() == 60)
+        return follow(catching_up, entry, before)
+
+    monkeypatch.setattr(CatchingUp, "follow", take_slowly)
+    a.publish({"n": 2})
+    for number in range(3, 61):
+        a.publish({"n": number})
+    wait_until(lambda: seen == list(range(1, 61)))
+    assert len([event_id for event_id in taken if event_id > 1]) <= 1
+    assert log_bytes(a) == log_bytes(b)
 
 
 def test_large_events_and_batches_do_not_go_with_their_message(

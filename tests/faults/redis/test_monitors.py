@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_a_connection_that_is_open_but_dead_is_replaced(
     heard: list[bytes] = []
     subscribed: list[int] = []
     pool = make_pool(proxy.url, 0, None)
-    monitor = Monitor("monitor", pool, "channel", lambda: subscribed.append(1), heard.append)
+    monitor = Monitor("monitor", pool, "channel", lambda: subscribed.append(1), lambda data, _: heard.append(data))
     monitor.start()
     try:
         wait_until(lambda: subscribed)
@@ -52,6 +53,33 @@ def test_a_connection_that_is_open_but_dead_is_replaced(
         proxy.thaw()
         wait_until(lambda: monitor.break_if_silent() or len(subscribed) > 1)
         wait_until(lambda: server.command("PUBLISH", "channel", "after") and heard[-1:] == [b"after"])
+    finally:
+        monitor.stop()
+        monitor.join(5)
+        pool.disconnect()
+
+
+def test_whoever_gets_a_message_can_ask_whether_more_has_arrived(server: RedisServer, wait_until: Wait) -> None:
+    """Which is what tells one who lags from one who does not."""
+    pool = make_pool(server.url, 0, None)
+    subscribed: list[int] = []
+    heard: list[tuple[bytes, bool]] = []
+
+    def hear(data: bytes, has_more: Callable[[], bool]) -> None:
+        if data == b"1":
+            wait_until(has_more)
+        heard.append((data, has_more()))
+
+    monitor = Monitor("monitor", pool, "channel", lambda: subscribed.append(1), hear)
+    assert not monitor._has_more()
+    monitor.start()
+    try:
+        wait_until(lambda: subscribed)
+        for number in range(1, 4):
+            server.command("PUBLISH", "channel", str(number))
+        wait_until(lambda: len(heard) == 3)
+        assert heard[0] == (b"1", True)
+        assert heard[-1] == (b"3", False)
     finally:
         monitor.stop()
         monitor.join(5)

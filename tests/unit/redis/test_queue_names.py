@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import fakeredis
+import msgspec
 import pytest
 
 from eventy_sync import ClaimNotFoundError
@@ -20,6 +21,7 @@ from eventy_sync.redis.messages import (
     AddClaim,
     AddEvent,
     AddResult,
+    CarriedEvent,
     CreateSubscriber,
     Heartbeat,
     RemoveClaim,
@@ -135,6 +137,7 @@ FORGED = {
     "nothing": b"",
     "an unknown type": b'{"type":"import","module":"os"}',
     "an event": encode(AddEvent(*SOMEONE, 1000)),
+    "the next event": encode(AddEvent(*SOMEONE, 2, CarriedEvent(2, 1, "\u00e9", msgspec.Raw(b'{"payload":{}}')))),
     "a result": encode(AddResult(*SOMEONE)),
     "a subscription": encode(CreateSubscriber(*SOMEONE)),
     "the end of a subscription": encode(RemoveSubscriber(*SOMEONE)),
