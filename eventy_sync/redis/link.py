@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import threading
 import time
@@ -45,11 +46,20 @@ def pack(arguments: Sequence[Argument]) -> bytes:
     return b"".join(packed)
 
 
+_BEGINS_WITH = re.compile(rb"^-- begins with (\w+)\.lua$", re.MULTILINE)
+
+
+def _read(name: str) -> bytes:
+    return (resources.files("eventy_sync.redis") / "lua" / f"{name}.lua").read_bytes()
+
+
 class Script:
-    """A Lua script of this package, known by its name and its SHA-1."""
+    """A Lua script of this package, known by its name and its SHA-1, behind the one that it says it begins with."""
 
     def __init__(self, name: str) -> None:
-        self.text = (resources.files("eventy_sync.redis") / "lua" / f"{name}.lua").read_bytes()
+        own = _read(name)
+        begins_with = _BEGINS_WITH.search(own)
+        self.text = own if begins_with is None else _read(begins_with[1].decode()) + own
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
         self._by_sha, self._by_text = pack(["EVALSHA", self.sha]), pack(["EVAL", self.text])
 

@@ -1,4 +1,5 @@
 -- Take what came of a worker's leases, and give it others: one step, one round trip.
+-- begins with changes.lua
 --
 -- KEYS[1] meta   KEYS[2] changes   KEYS[3] group:<name>: epoch, next_id, token, paused, birth, and in `left` fresh events
 -- before next_id, "<first>-<last> ...": who went on behind them had not got them
@@ -23,7 +24,7 @@
 -- "<first>-<last>:<attempt>:<token>:<begun_at>:", behind it the worker under whom the last attempt ran out: that
 -- event is given to be declared dead.
 
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'awaiting', 'void', 'changes')
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'awaiting', 'void')
 if meta[1] ~= ARGV[1] then
     return 'rejoin'
 end
@@ -119,12 +120,8 @@ local function tell(kind, body)
     if body == '' then
         return
     end
-    if not number then
-        local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
-        number = math.max(tonumber(meta[4] or '0'), newest and tonumber(string.match(newest[1], '^%d+')) or 0)
-    end
-    number = number + 1
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[8], string.format('%d-0', number), 'r', '-', 'k', kind, 'b', body)
+    number = (number or last_change(KEYS[1], KEYS[2])) + 1
+    append_change(KEYS[2], ARGV[8], number, '-', kind, body)
 end
 
 -- What was not begun, {first, last, attempt, token, begun_at} each; the newest fresh events are fresh again.
@@ -342,7 +339,7 @@ if limit > 0 and group[4] ~= '1' then
 end
 
 if number then
-    redis.call('HSET', KEYS[1], 'changes', string.format('%d', number))
+    note_last_change(KEYS[1], number)
     if ARGV[9] ~= '' then
         redis.call('PUBLISH', ARGV[5], ARGV[9])
     end

@@ -1,4 +1,5 @@
 -- Forget a group, unless workers have events of it, and tell the others.
+-- begins with changes.lua
 --
 -- KEYS[1] meta   KEYS[2] changes   KEYS[3] groups   KEYS[4] group:<name>   KEYS[5] :pending   KEYS[6] :leases
 -- KEYS[7] :waiting   KEYS[8] :attempts   KEYS[9] :dead   KEYS[10] :checkpoints
@@ -29,12 +30,8 @@ redis.call('DEL', KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 redis.call('HSET', KEYS[4], 'birth', birth)
 redis.call('SREM', KEYS[3], ARGV[6])
 local body = ARGV[7] .. ',"birth":' .. birth .. '}'
-local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
-local number = string.format('%d', 1 + math.max(
-    tonumber(redis.call('HGET', KEYS[1], 'changes') or '0'),
-    newest and tonumber(string.match(newest[1], '^%d+')) or 0
-))
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], number .. '-0', 'r', '-', 'k', 'group', 'b', body)
-redis.call('HSET', KEYS[1], 'changes', number)
+local number = last_change(KEYS[1], KEYS[2]) + 1
+append_change(KEYS[2], ARGV[3], number, '-', 'group', body)
+note_last_change(KEYS[1], number)
 redis.call('PUBLISH', ARGV[4], ARGV[5])
 return 'removed ' .. body

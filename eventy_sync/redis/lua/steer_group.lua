@@ -1,4 +1,5 @@
 -- Pause a group or let it go on, or make dead letters wait for a first attempt again; and tell the others.
+-- begins with changes.lua
 --
 -- KEYS[1] meta   KEYS[2] changes   KEYS[3] group:<name>   KEYS[4] :waiting   KEYS[5] :attempts   KEYS[6] :dead
 -- ARGV[1] epoch   ARGV[2] length of `changes`   ARGV[3] channel   ARGV[4] message   ARGV[5] "pause", "resume",
@@ -37,12 +38,8 @@ else
 end
 redis.call('HSET', KEYS[3], 'token', token)
 local body = ARGV[6] .. ',"token":' .. token .. ',"requeued":[' .. table.concat(requeued, ',') .. ']}'
-local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
-local number = string.format('%d', 1 + math.max(
-    tonumber(redis.call('HGET', KEYS[1], 'changes') or '0'),
-    newest and tonumber(string.match(newest[1], '^%d+')) or 0
-))
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], number .. '-0', 'r', '-', 'k', 'group', 'b', body)
-redis.call('HSET', KEYS[1], 'changes', number)
+local number = last_change(KEYS[1], KEYS[2]) + 1
+append_change(KEYS[2], ARGV[2], number, '-', 'group', body)
+note_last_change(KEYS[1], number)
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 return string.format('%d ', #requeued) .. body
