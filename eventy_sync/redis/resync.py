@@ -13,11 +13,13 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
 import msgspec
 import redis
+from redis.exceptions import LockNotOwnedError
 
 from eventy_sync.errors import CoordinationError, StorageError
 from eventy_sync.redis.filling import pages
@@ -137,7 +139,7 @@ class Resync:
                         return False
                     logger.warning("resync: a root has begun to answer and fallen silent, asking again")
                 finally:
-                    if lock.owned():
+                    with suppress(LockNotOwnedError):  # it has run out
                         lock.release()
         except redis.RedisError as exc:
             raise translated(exc) from exc
@@ -172,7 +174,7 @@ class Resync:
         """Give the taker what has arrived; return whether that was all."""
         if kind == _DONE:
             return True
-        if lock.owned():
+        with suppress(LockNotOwnedError):
             lock.extend(self._timeout_seconds, replace_ttl=True)
         if kind == _EVENTS:
             taker.take_events(_decode(body).entries())
