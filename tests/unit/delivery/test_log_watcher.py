@@ -191,7 +191,8 @@ def test_a_scout_that_is_alone_leaves_looking_to_who_reads_next(
     """Which saves a look for each event; whoever waits afterwards does not miss what was seen by nobody."""
     (written.directory / "1.log").touch()  # making it would be told of, too
     listener.start()
-    looks = written.looks
+    looks = 2  # at the start, and by the watcher's thread
+    wait_until(lambda: written.looks == looks)
     waits: list[bool] = []
     for _ in range(3):
         scout = threading.Thread(target=lambda: waits.append(listener.wait_beyond(written.last_id, 20)))
