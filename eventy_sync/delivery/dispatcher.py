@@ -315,6 +315,7 @@ class Dispatcher(Generic[T]):
         with self._lock:
             on_ended, self._on_ended = self._on_ended, None
         if on_ended is not None:
+            self._watcher.stop()  # the last handler may end before stop() comes to it: what it looks at is closed now
             on_ended()
 
     # -- health --------------------------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ class LogWatcher:
         """Look; the thread meets what makes it fail, too, and says so."""
         try:
             return self._look()
-        except StorageError:
+        except (StorageError, QueueClosedError):
             self._hint.give()
             return True
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
-from eventy_sync.errors import StorageError
+from eventy_sync.errors import QueueClosedError, StorageError
 from eventy_sync.file.coordinator import Watcher
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.claims import RedisClaims
@@ -75,6 +75,8 @@ class Hearing:
             self._take(self._inbox.open(data), has_more)
         except StorageError as exc:
             logger.error("a message came to nothing, the log will be looked at again soon: %s", exc)
+        except QueueClosedError:
+            logger.debug("a message came after the end")
 
     def _take(self, message: Message | None, has_more: Callable[[], bool]) -> None:
         if isinstance(message, AddEvent):

@@ -11,6 +11,7 @@ import os
 import threading
 from pathlib import Path
 
+from eventy_sync.errors import QueueClosedError
 from eventy_sync.storage.files import storage_errors
 from eventy_sync.storage.log.catalog import Catalog
 from eventy_sync.storage.log.segment import Segment, read_end
@@ -28,14 +29,18 @@ class Tail:
         self._torn = (0, b"")  # where a record that is not whole begins, and what there is of it
         self._sealed = False
         self._last_id = 0
+        self._is_closed = False
 
     def last_id(self) -> int:
         """Return the id of the last event, 0 when there never was one.
 
         Raises:
             StorageError: the log cannot be read.
+            QueueClosedError: it is closed.
         """
         with self._lock, storage_errors("read", self._directory):
+            if self._is_closed:
+                raise QueueClosedError("the queue was closed meanwhile")
             if self._segment is None:
                 self._open_newest_locked()
             while self._segment is not None and self._has_changed_locked(self._segment):
@@ -45,8 +50,9 @@ class Tail:
             return self._last_id
 
     def close(self) -> None:
-        """Give the descriptor back; the next question opens it again."""
+        """Give the descriptor back for good: a thread that has not heard of the end must not open another."""
         with self._lock:
+            self._is_closed = True
             segment, self._segment = self._segment, None
             if segment is not None:
                 segment.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from uuid import UUID
 import pytest
 
 from eventy_sync import EventExpiredError, FileEventQueue, QueueEvent, Retention, RetryEvent, StorageError
+from eventy_sync.delivery.log_watcher import LogWatcher
 
 Queue = FileEventQueue[Any]
 Event = QueueEvent[Any]
@@ -165,6 +167,32 @@ def test_closing_with_no_time_leaves_the_handler_to_end(
     release.set()
     assert ended.wait(20)
     wait_until(lambda: not [thread for thread in threading.enumerate() if "delivery" in thread.name])
+
+
+@pytest.mark.parametrize("group", [None, "billing"])
+def test_the_last_thread_may_end_before_the_watcher_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, group: str | None
+) -> None:
+    """It closes the files then, and the watcher looks at the log once more: without a word, and opening nothing."""
+    queue = FileEventQueue[Any](root)
+    stop = LogWatcher.stop
+
+    def stop_late(watcher: LogWatcher) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for thread in threading.enumerate():
+                if thread.name.startswith("eventy-") and "watcher" not in thread.name:
+                    thread.join(20)
+            watcher._look_quietly()
+            watcher._hint.give()
+            time.sleep(0.05)
+        stop(watcher)
+
+    with queue:
+        queue.subscribe(lambda event: None, group=group)
+        queue.publish(1)
+        assert queue.wait_until_idle(20)
+        monkeypatch.setattr(LogWatcher, "stop", stop_late)
+    assert caplog.text == ""
 
 
 def test_idle_with_nothing_subscribed(queue: Queue) -> None:

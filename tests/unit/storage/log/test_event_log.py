@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from eventy_sync.errors import CorruptRecordError, EventExpiredError, EventNotFoundError, StorageError
+from eventy_sync.errors import (
+    CorruptRecordError,
+    EventExpiredError,
+    EventNotFoundError,
+    QueueClosedError,
+    StorageError,
+)
 from eventy_sync.storage.log import EventLog, Retention, StoredRecord, fields, repair, verify
 
 
@@ -58,6 +64,20 @@ def test_every_event_is_found_by_its_id(log: EventLog) -> None:
     """Bisection finds each id."""
     append(log, 100)
     assert [log.get(number).body for number in range(1, 101)] == [b'{"n":%d}' % number for number in range(100)]
+
+
+def test_whoever_asks_a_closed_log_is_refused_and_opens_nothing(root: Path) -> None:
+    """A thread that has not heard of the end would leave a descriptor behind."""
+    root.mkdir()
+    log = EventLog(root, durability="os")
+    append(log, 1)
+    assert log.tail() == 1
+    log.close()
+    before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    for ask in (log.tail, lambda: log.get(1), lambda: append(log, 1)):
+        with pytest.raises(QueueClosedError, match="closed meanwhile"):
+            ask()
+    assert not before or os.listdir("/proc/self/fd") == before
 
 
 def test_an_event_that_was_never_written_is_not_found(log: EventLog) -> None:
