@@ -19,7 +19,10 @@ REMOVE = Script("remove_group").sha
 
 
 def make_group(a: Queue, b: Queue, wait_until: Wait) -> None:
-    """Let the group "work" have handled events 1 to 3 on the root a, which runs it no more; event 4 is nobody's."""
+    """Let the group "work" have handled events 1 to 3 on the root a, which runs it no more; event 4 is nobody's.
+
+    Both have all of them at the end: a root that went on without another's last event would be refused.
+    """
     b.subscribe(lambda event: None)
     subscription = a.subscribe(lambda event: None, group="work", from_index=1)
     a.publish_many([{}] * 3)
@@ -28,6 +31,7 @@ def make_group(a: Queue, b: Queue, wait_until: Wait) -> None:
     a.unsubscribe(subscription.id)
     wait_until(lambda: b.groups()[0].next_id == 4 and oldest_unfinished(b) == 4)
     a.publish({})
+    wait_until(lambda: b.count_events() == 4)
 
 
 def oldest_unfinished(queue: Queue) -> int | None:
