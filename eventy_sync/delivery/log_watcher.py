@@ -127,7 +127,6 @@ class LogWatcher:
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         with self._grown.hint() as hint:  # before looking, so that no ringing is missed
             if self._is_unseen:
-                self._is_unseen = False
                 self._look_quietly()
             while not has_heard and not is_over() and (seconds := _at_most(remaining(deadline))) > 0:
                 if self._growth and not self._has_scout:
@@ -180,7 +179,6 @@ class LogWatcher:
                         self._missed, self._is_unseen = 0, True
                         if self._grown.hints <= SCOUTS_HINTS:  # last: who comes now finds it unseen
                             return True
-                self._is_unseen = False
                 self._look_quietly()
             return False
         finally:
@@ -195,6 +193,7 @@ class LogWatcher:
 
     def _look_quietly(self) -> bool:
         """Look; the thread meets what makes it fail, too, and says so."""
+        self._is_unseen = False  # first: what comes from here on is told of again
         try:
             return self._look()
         except (StorageError, QueueClosedError):
