@@ -87,6 +87,7 @@ class GroupThread(StoppableThread):
         self._outcomes = Outcomes(self._options.name, self._worker_id, membership.subscription_id)
         self._in_hand: deque[_Item] = deque()
         self._running: tuple[Lease, float] | None = None  # and since when, monotonic
+        self._lost: tuple[Lease, float] | None = None  # what ran when its lease was found lost
         self._begin_deadline = 0.0  # behind it the leases in hand may have run out: none of their events is begun
         self._has_returned = False  # what others may have
         self._look_again = False  # set by others
@@ -326,7 +327,7 @@ class GroupThread(StoppableThread):
         with self._lock:
             tokens = {lease.token for lease, _ in self._in_hand}
             running = self._running
-        if running is not None:
+        if running is not None and running is not self._lost:
             tokens.add(running[0].token)
         if not tokens:
             return
@@ -337,6 +338,8 @@ class GroupThread(StoppableThread):
             self._in_hand = deque(item for item in self._in_hand if item[0].token not in lost)
             self._begin_deadline = max(self._begin_deadline, asked_at + lease_seconds)
             is_lost = running is not None and running[0].token in lost and self._running is running
+            if is_lost:
+                self._lost = running
         if is_lost:
             logger.warning("lease lost while its handler runs: group=%s", self._options.name)
 

@@ -195,6 +195,22 @@ def test_what_a_frozen_worker_has_is_anothers_and_its_late_result_is_stale(work:
             assert by_event[event] == {(True, 1), (False, 2)}
 
 
+def test_a_lost_lease_is_said_once_however_long_its_handler_goes_on(work: Work, wait_until: Wait) -> None:
+    """Its worker stands still past the lease, and asks a dozen times for renewal before the handler ends."""
+    work.publish(1)
+    frozen = work.worker(3.0, 0.5)
+    with FileEventQueue[int](work.root, payload_type=int) as queue:
+        wait_until(lambda: work.journal("begun"))
+        frozen.send_signal(signal.SIGSTOP)
+        other = work.worker(0.0, 0.5)
+        wait_until(lambda: is_done(queue), 30)
+        frozen.send_signal(signal.SIGCONT)
+        wait_until(lambda: len(work.journal("ended")) == 2)
+        for process, said in ((frozen, "lease lost while its handler runs: group=billing\n"), (other, "")):
+            assert process.communicate(timeout=30) == ("", said)
+        assert {(each.stale, each.attempt) for each in all_results(queue)} == {(True, 1), (False, 2)}
+
+
 def test_no_event_runs_in_two_healthy_workers_at_a_time(work: Work, wait_until: Wait) -> None:
     """Many threads in several processes, leases far shorter than the work takes, slow events among fast ones."""
     work.worker(1.5, 1.0, concurrency=2)  # slower than its leases last: they are renewed

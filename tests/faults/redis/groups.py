@@ -93,7 +93,7 @@ def dismiss(worker: subprocess.Popen[str], may_say: str = "") -> None:
     """Let a worker close its queue and end."""
     output, errors = worker.communicate("\n", timeout=60)
     assert (worker.returncode, output) == (0, "closed\n")
-    assert errors in ("", may_say)
+    assert errors in ("", may_say), errors
 
 
 def fresh_successes(queue: Queue) -> Counter[int]:
