@@ -7,8 +7,13 @@ twice.  Here every step is a single operation of a bare lock or a deque.
 
 from __future__ import annotations
 
+import errno
+import os
+import select
+import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +39,63 @@ class Hint:
     def wait(self, timeout_seconds: float | None) -> bool:
         """Return True when there is a hint, taking it, or False when the time is over."""
         return self._given.acquire(timeout=-1 if timeout_seconds is None else max(0.0, timeout_seconds))
+
+
+_open: weakref.WeakSet[KernelHint] = weakref.WeakSet()
+
+
+class KernelHint:
+    """A `Hint` that the kernel keeps, for threads that wake each other all the time: an eventfd(2).
+
+    Who releases a lock keeps the interpreter all the time that the kernel needs to start another processor, and whoever
+    was woken finds it taken and sleeps once more.  Here others have it meanwhile.  Who gives it needs no care: its
+    descriptor is closed when nobody refers to it any more, and in the child of a fork.
+
+    Raises:
+        OSError: this system has no eventfd, or gives this process no more descriptors.
+    """
+
+    def __init__(self) -> None:
+        self._fd = -1
+        _open.add(self)  # first: what another thread's fork finds open is closed there
+        if sys.platform != "linux":
+            raise OSError(errno.ENOSYS, "there is no eventfd on this system")
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+
+    def __del__(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def fileno(self) -> int:
+        """Return the descriptor, which can be read when there is a hint, and is read to take it."""
+        return self._fd
+
+    def give(self) -> None:
+        """See `Hint.give`."""
+        os.eventfd_write(self._fd, 1)
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """See `Hint.wait`; in whole milliseconds."""
+        if not self._poll.poll(max(0.0, timeout_seconds) * 1000):
+            return False
+        os.eventfd_read(self._fd)
+        return True
+
+
+def _forget_the_parents() -> None:
+    """In the child of a fork, whose threads are gone, with whatever referred to these."""
+    for each in list(_open):
+        each._close()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_forget_the_parents)
 
 
 class Givable(Protocol):

@@ -15,6 +15,8 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
+from eventy_sync.waking import KernelHint
+
 _IN_MODIFY, _IN_CREATE = 0x2, 0x100
 _ENOUGH_BYTES = 4096  # equal notices in a row are one
 
@@ -24,20 +26,19 @@ _open: weakref.WeakSet[Growth] = weakref.WeakSet()
 class Growth:
     """Wakes one thread when a file is written to or made, or when it is given like a `Hint`.  `give` is thread safe.
 
-    Notices that nobody waits for are kept: the next wait is over at once.  Who gives it needs no care: what is written
-    to then is closed when nobody refers to it any more, and not before, as its number may be another file's by then.
+    Notices that nobody waits for are kept: the next wait is over at once.
 
     Raises:
         OSError: this system has no inotify, or gives no more of them to this user.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._notices = self._given = -1
+        self._notices = -1
         _open.add(self)  # first: what another thread's fork finds open is closed there
         self._poll = select.poll()
         self._notices = _inotify(directory)
-        self._given = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        for each in (self._notices, self._given):
+        self._given = KernelHint()
+        for each in (self._notices, self._given.fileno()):
             self._poll.register(each, select.POLLIN)
 
     def close(self) -> None:
@@ -52,17 +53,11 @@ class Growth:
             os.close(notices)
 
     def __del__(self) -> None:
-        self._close_all()
-
-    def _close_all(self) -> None:
         self.close()
-        given, self._given = self._given, -1
-        if given >= 0:
-            os.close(given)
 
     def give(self) -> None:
         """Let the one who waits go on, or whoever waits next."""
-        os.eventfd_write(self._given, 1)
+        self._given.give()
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait until something is written, this is given, or the time is over; say whether something was written."""
@@ -91,7 +86,7 @@ def _inotify(directory: Path) -> int:
 def _forget_the_parents() -> None:
     """In the child of a fork, whose threads are gone, with whatever referred to these."""
     for each in list(_open):
-        each._close_all()
+        each.close()
     _open.clear()
 
 

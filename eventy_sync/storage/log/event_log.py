@@ -168,6 +168,7 @@ class EventLog(LogView):
         try:
             self._writer.close()
         finally:
+            self._group_commit.close()
             super().close()
 
     def abandon(self) -> None:

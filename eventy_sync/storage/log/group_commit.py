@@ -1,8 +1,10 @@
 """Group commit: threads that append at the same time are written as one.
 
-Each thread queues its batch up.  Whoever finds nobody leading leads: it commits all that waits, and says so to
-those it has written for.  Where many came meanwhile it leads on for a few rounds, which saves waking another
-leader; then the first of those who wait leads.  A thread that is alone pays for one uncontended lock.
+Each thread queues its batch up.  Whoever finds nobody leading leads: it commits all that waits, and the first of
+those who came meanwhile leads next.  A thread that is alone pays for one uncontended lock.
+
+Those whose batches are written are woken one by the other: all at once they would stand in line for the interpreter,
+and the next leader behind them.
 
 Every step is a single operation of a bare lock or a deque, so that an exception from a signal's handler
 can come anywhere; should it come just before somebody is woken, they look by themselves soon after.  A batch is
@@ -17,34 +19,42 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from eventy_sync.errors import EventyError, StorageError
+from eventy_sync.waking import Hint, KernelHint
 
 LONGEST_SLEEP_SECONDS = 0.05
-MAX_ROUNDS, MANY = 4, 3
+SPARE_HINTS = 64
 
 
 class _Round:
     """One commit of what waited.  `error` stays what it is now should its leader be interrupted."""
 
-    __slots__ = ("error", "over")
+    __slots__ = ("asleep", "error", "over")
 
     def __init__(self) -> None:
         self.error: BaseException | None = StorageError(
             "the write was interrupted: whether it reached the log is unknown"
         )
         self.over = False  # set last, in one step for all its batches
+        self.asleep: deque[Batch] | None = None  # those whose owners may be and have not been woken, if there are any
+
+    def wake_next(self) -> None:
+        """Let one owner look again."""
+        if self.asleep:
+            with suppress(IndexError):  # somebody else was faster
+                self.asleep.popleft().wake()
 
 
 class Batch:
     """What one caller appends: the payload fields of its records.  Its ids run on from `first_id`."""
 
-    __slots__ = ("at", "first_id", "payload_fields", "round", "turn")
+    __slots__ = ("at", "first_id", "hint", "payload_fields", "round")
 
     def __init__(self, payload_fields: Sequence[bytes]) -> None:
         self.payload_fields = payload_fields
         self.first_id = 0
         self.at = 0
         self.round: _Round | None = None
-        self.turn: threading.Lock | None = None  # held by its owner, who sleeps on it; released to wake it
+        self.hint: Hint | KernelHint | None = None  # which wakes its owner, once that has found somebody leading
 
     @property
     def done(self) -> bool:
@@ -56,20 +66,11 @@ class Batch:
         """Why it was not written, once it is done."""
         return None if self.round is None else self.round.error
 
-    def sleep(self) -> None:
-        """Wait to be woken, and not at all the first time: somebody may have looked before there was a `turn`."""
-        if self.turn is None:
-            turn = threading.Lock()
-            turn.acquire()
-            self.turn = turn
-        else:
-            self.turn.acquire(timeout=LONGEST_SLEEP_SECONDS)
-
     def wake(self) -> None:
         """Let its owner look again."""
-        if self.turn is not None and self.turn.locked():
-            with suppress(RuntimeError):  # somebody else woke it at the same moment
-                self.turn.release()
+        hint = self.hint
+        if hint is not None:
+            hint.give()
 
 
 class GroupCommit:
@@ -82,6 +83,7 @@ class GroupCommit:
         self._commit = commit
         self._waiting: deque[Batch] = deque()
         self._leader = threading.Lock()
+        self._hints: deque[Hint | KernelHint] = deque(maxlen=SPARE_HINTS)  # that nobody sleeps on
 
     def append(self, batch: Batch) -> None:
         """Return when the batch is written.
@@ -90,33 +92,65 @@ class GroupCommit:
             EventyError: it was not; another thread may have led, so each caller gets an error of its own.
         """
         self._waiting.append(batch)
-        while not batch.done:
-            if self._leader.locked():
-                batch.sleep()
-                continue
-            with self._leader:
-                if batch.round is None:
-                    self._lead_rounds()
-                elif not batch.round.over:
-                    break  # whoever led it was interrupted
-            with suppress(IndexError):
-                self._waiting[0].wake()  # it leads next
+        try:
+            self._lead_or_sleep(batch)
+        finally:
+            if batch.hint is not None:
+                self._take_hint(batch)
         if batch.error is not None:
             raise type(batch.error)(*batch.error.args) from batch.error
 
-    def _lead_rounds(self) -> None:
-        for _ in range(MAX_ROUNDS):
-            written = self._lead()
-            if len(written) > 1:
-                self._wake_others(written)
-            if len(self._waiting) < MANY:
-                return
+    def close(self) -> None:
+        """Give back what is kept between commits.  Whoever appends still is served."""
+        self._hints = deque(maxlen=0)
 
-    def _lead(self) -> list[Batch]:
+    def _lead_or_sleep(self, batch: Batch) -> None:
+        has_led = False
+        while not batch.done:
+            if self._leader.locked():
+                self._sleep(batch)
+                continue
+            with self._leader:
+                if batch.round is None:
+                    self._lead(batch)
+                elif not batch.round.over:
+                    return  # whoever led it was interrupted
+            has_led = True
+        if batch.round is not None:
+            batch.round.wake_next()
+        if has_led:
+            self._wake_next_leader()
+
+    def _sleep(self, batch: Batch) -> None:
+        """Wait to be woken, and not at all the first time: somebody may have looked before there was a hint."""
+        if batch.hint is None:
+            batch.hint = self._spare_hint()
+        else:
+            batch.hint.wait(LONGEST_SLEEP_SECONDS)
+
+    def _spare_hint(self) -> Hint | KernelHint:
+        try:
+            return self._hints.pop()
+        except IndexError:
+            pass
+        try:
+            return KernelHint()
+        except OSError:  # slower, but no reason to fail
+            return Hint()
+
+    def _take_hint(self, batch: Batch) -> None:
+        """Keep it for another batch; not in `append`, whose frame an exception may keep alive."""
+        hint, batch.hint = batch.hint, None
+        if hint is not None:
+            self._hints.append(hint)
+
+    def _lead(self, own: Batch) -> None:
         batches, this_round = [each for each in list(self._waiting) if each.round is None], _Round()
         for batch in batches:
             batch.round = this_round
         self._drop_taken()
+        if len(batches) > 1:
+            this_round.asleep = deque(batch for batch in batches if batch is not own)
         try:
             self._commit(batches)
             this_round.error = None
@@ -124,11 +158,11 @@ class GroupCommit:
             this_round.error = exc
         finally:  # also when a signal's handler raised: nobody may wait for ever, or believe it written
             this_round.over = True
-        return batches
 
-    def _wake_others(self, written: Sequence[Batch]) -> None:
-        for batch in written:
-            batch.wake()
+    def _wake_next_leader(self) -> None:
+        if self._waiting:
+            with suppress(IndexError):  # somebody leads them by now
+                self._waiting[0].wake()
 
     def _drop_taken(self) -> None:
         while self._waiting and self._waiting[0].round is not None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from eventy_sync.errors import CoordinationError, CorruptRecordError, EventyError, StorageError
-from eventy_sync.storage.log.group_commit import Batch, GroupCommit
+from eventy_sync.storage.log import group_commit
+from eventy_sync.storage.log.group_commit import SPARE_HINTS, Batch, GroupCommit
+from eventy_sync.waking import Hint, KernelHint
 
 DEADLINE_SECONDS = 20.0
 UNKNOWN = "whether it reached the log is unknown"
@@ -49,6 +53,14 @@ class Log:
         assert self.has_begun.acquire(timeout=DEADLINE_SECONDS)
 
 
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """A log that is closed at the end."""
+    log = Log()
+    yield log
+    log.group_commit.close()
+
+
 class Caller(threading.Thread):
     """Appends one batch, and keeps what came of it."""
 
@@ -82,9 +94,8 @@ def behind_a_leader(log: Log, count: int, wait_until: Callable[..., None]) -> li
     return [leader, *others]
 
 
-def test_who_is_alone_writes_at_once() -> None:
+def test_who_is_alone_writes_at_once(log: Log) -> None:
     """In its own thread, without waiting for anybody."""
-    log = Log()
     for number in range(3):
         batch = Batch([b"a", b"b"])
         log.group_commit.append(batch)
@@ -92,9 +103,8 @@ def test_who_is_alone_writes_at_once() -> None:
     assert log.commits == [1, 1, 1]
 
 
-def test_who_waits_is_written_together_with_the_others(wait_until: Callable[..., None]) -> None:
+def test_who_waits_is_written_together_with_the_others(log: Log, wait_until: Callable[..., None]) -> None:
     """By the first of them, in the order in which they came."""
-    log = Log()
     callers = behind_a_leader(log, 20, wait_until)
     waiting = [each.payload_fields[0] for each in log.group_commit._waiting]
     log.is_open.set()
@@ -103,9 +113,9 @@ def test_who_waits_is_written_together_with_the_others(wait_until: Callable[...,
     assert log.written == [b"leader", *waiting]
 
 
-def test_every_batch_is_written_once() -> None:
+def test_every_batch_is_written_once(log: Log) -> None:
     """Whoever leads, and however many there are at a time; each learns where its own records are."""
-    log, threads_count, batches_count = Log(), 16, 200
+    threads_count, batches_count = 16, 200
     begin = threading.Barrier(threads_count)
     kept: list[Batch] = []
 
@@ -141,10 +151,9 @@ def test_every_batch_is_written_once() -> None:
     ],
 )
 def test_an_error_reaches_every_caller_as_an_error_of_its_own(
-    error: EventyError, wait_until: Callable[..., None]
+    log: Log, error: EventyError, wait_until: Callable[..., None]
 ) -> None:
     """An exception that is raised in several threads would mix up their tracebacks.  The next batch is not hit."""
-    log = Log()
     leader, *others = behind_a_leader(log, 5, wait_until)
     log.errors = [ZeroDivisionError(), error]
     log.is_open.set()
@@ -160,10 +169,9 @@ def test_an_error_reaches_every_caller_as_an_error_of_its_own(
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(1), ZeroDivisionError()])
 def test_a_leader_that_is_interrupted_leaves_nobody_waiting(
-    interrupt: BaseException, wait_until: Callable[..., None]
+    log: Log, interrupt: BaseException, wait_until: Callable[..., None]
 ) -> None:
     """Whom it has led hears that nobody knows; it gets the exception; who came meanwhile is written."""
-    log = Log()
     leader, *behind = behind_a_leader(log, 4, wait_until)
     late: list[Caller] = []
 
@@ -177,31 +185,65 @@ def test_a_leader_that_is_interrupted_leaves_nobody_waiting(
 
     log.group_commit._commit = commit_and_interrupt
     log.is_open.set()
-    assert leader.end() is interrupt  # it led on for those who waited
+    assert leader.end() is None
     errors = [each.end() for each in behind]
-    assert [type(each) for each in errors] == [StorageError] * 4
+    assert errors.count(interrupt) == 1  # one of those who waited has led them all
+    errors.remove(interrupt)
+    assert [type(each) for each in errors] == [StorageError] * 3
     assert all(UNKNOWN in str(each) for each in errors)
     assert late[0].end() is None
     assert log.written[-1] == b"late"
 
 
-def test_who_is_not_woken_looks_by_itself(wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception may come just before a leader wakes the others."""
-    log = Log()
+def test_who_is_not_woken_looks_by_itself(
+    log: Log, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception may come just before anybody is woken, whether its batch is written or it leads next."""
     callers = behind_a_leader(log, 3, wait_until)
-    monkeypatch.setattr(log.group_commit, "_wake_others", lambda written: None)
+    monkeypatch.setattr(Batch, "wake", lambda batch: None)
     log.is_open.set()
     assert [each.end() for each in callers] == [None] * 4
     assert len(log.written) == 4
 
 
-def test_waking_twice_and_waking_nobody_are_no_harm() -> None:
-    """Several may do it at the same moment."""
-    batch = Batch([b"x"])
-    batch.wake()
-    batch.sleep()  # not at all, the first time
-    batch.wake()
-    batch.wake()
-    batch.sleep()
-    assert batch.turn is not None
-    assert batch.turn.locked()
+def test_nobody_has_to_look_by_itself(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is written, or leads next, is woken by somebody: however the threads meet."""
+    monkeypatch.setattr(group_commit, "LONGEST_SLEEP_SECONDS", 2 * DEADLINE_SECONDS)
+
+    def append() -> None:
+        for _ in range(1000):
+            log.group_commit.append(Batch([b"x"]))
+
+    threads = [threading.Thread(target=append, daemon=True) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive(), "nobody has woken it"
+    assert len(log.written) == 12_000
+
+
+def test_without_descriptors_it_goes_on(
+    log: Log, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    """A system without eventfd, or a process that has too many files open, wakes by locks."""
+
+    def refuse() -> KernelHint:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(group_commit, "KernelHint", refuse)
+    callers = behind_a_leader(log, 3, wait_until)
+    wait_until(lambda: all(isinstance(each.batch.hint, Hint) for each in callers[1:]))
+    log.is_open.set()
+    assert [each.end() for each in callers] == [None] * 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="hints of the kernel are Linux's")
+def test_hints_are_used_again(log: Log, wait_until: Callable[..., None]) -> None:
+    """As many as slept at a time, though many more came one after the other; but no more than some are kept."""
+    for count in (5, 3, 5, SPARE_HINTS + 20):
+        callers = behind_a_leader(log, count, wait_until)
+        wait_until(lambda callers=callers: all(each.batch.hint is not None for each in callers[1:]))
+        log.is_open.set()
+        assert [each.end() for each in callers] == [None] * (count + 1)
+        assert len(log.group_commit._hints) == min(max(count, 5), SPARE_HINTS)
