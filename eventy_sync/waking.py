@@ -41,7 +41,28 @@ class Hint:
         return self._given.acquire(timeout=-1 if timeout_seconds is None else max(0.0, timeout_seconds))
 
 
-_open: weakref.WeakSet[KernelHint] = weakref.WeakSet()
+class Closable(Protocol):
+    """What has descriptors of its own; closing it twice is closing it once."""
+
+    def close(self) -> None:
+        """Close them."""
+
+
+_not_for_children: weakref.WeakSet[Closable] = weakref.WeakSet()
+
+
+def close_in_children(each: Closable) -> None:
+    """Close this in the child of a fork, whose threads are gone, with whatever referred to it."""
+    _not_for_children.add(each)
+
+
+def _close_the_parents() -> None:
+    for each in list(_not_for_children):
+        each.close()
+    _not_for_children.clear()
+
+
+os.register_at_fork(after_in_child=_close_the_parents)
 
 
 class KernelHint:
@@ -57,7 +78,7 @@ class KernelHint:
 
     def __init__(self) -> None:
         self._fd = -1
-        _open.add(self)  # first: what another thread's fork finds open is closed there
+        close_in_children(self)  # first: another thread may fork at any time
         if sys.platform != "linux":
             raise OSError(errno.ENOSYS, "there is no eventfd on this system")
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -65,9 +86,10 @@ class KernelHint:
         self._poll.register(self._fd, select.POLLIN)
 
     def __del__(self) -> None:
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give the descriptor back, when nobody gives or waits any more."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -80,22 +102,12 @@ class KernelHint:
         """See `Hint.give`."""
         os.eventfd_write(self._fd, 1)
 
-    def wait(self, timeout_seconds: float) -> bool:
+    def wait(self, timeout_seconds: float | None) -> bool:
         """See `Hint.wait`; in whole milliseconds."""
-        if not self._poll.poll(max(0.0, timeout_seconds) * 1000):
+        if not self._poll.poll(None if timeout_seconds is None else max(0.0, timeout_seconds) * 1000):
             return False
         os.eventfd_read(self._fd)
         return True
-
-
-def _forget_the_parents() -> None:
-    """In the child of a fork, whose threads are gone, with whatever referred to these."""
-    for each in list(_open):
-        each._close()
-    _open.clear()
-
-
-os.register_at_fork(after_in_child=_forget_the_parents)
 
 
 class Givable(Protocol):

@@ -11,16 +11,13 @@ import errno
 import os
 import select
 import sys
-import weakref
 from contextlib import suppress
 from pathlib import Path
 
-from eventy_sync.waking import KernelHint
+from eventy_sync.waking import KernelHint, close_in_children
 
 _IN_MODIFY, _IN_CREATE = 0x2, 0x100
 _ENOUGH_BYTES = 4096  # equal notices in a row are one
-
-_open: weakref.WeakSet[Growth] = weakref.WeakSet()
 
 
 class Growth:
@@ -34,7 +31,7 @@ class Growth:
 
     def __init__(self, directory: Path) -> None:
         self._notices = -1
-        _open.add(self)  # first: what another thread's fork finds open is closed there
+        close_in_children(self)  # first: another thread may fork at any time
         self._poll = select.poll()
         self._notices = _inotify(directory)
         self._given = KernelHint()
@@ -81,13 +78,3 @@ def _inotify(directory: Path) -> int:
         os.close(descriptor)
         raise OSError(reason, "no inotify watch", str(directory))
     return descriptor
-
-
-def _forget_the_parents() -> None:
-    """In the child of a fork, whose threads are gone, with whatever referred to these."""
-    for each in list(_open):
-        each.close()
-    _open.clear()
-
-
-os.register_at_fork(after_in_child=_forget_the_parents)

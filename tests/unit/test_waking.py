@@ -24,7 +24,7 @@ def test_a_hint_waits_for_the_one_who_waits(kind: Kind) -> None:
     assert not hint.wait(0.01)
     hint.give()
     hint.give()
-    assert hint.wait(20.0)
+    assert hint.wait(None)
     assert not hint.wait(0.0)
     waiter = threading.Thread(target=hint.wait, args=(20.0,))
     waiter.start()
