@@ -137,18 +137,20 @@ class Bell:
     def hint(self) -> Iterator[Hint]:
         """Yield a hint that is given at every ringing from now on until the end of the block."""
         hint = Hint()
-        with self.giving(hint):
-            yield hint
-
-    @contextmanager
-    def giving(self, hint: Givable) -> Iterator[None]:
-        """Give this at every ringing from now on until the end of the block."""
         try:
-            self._waiting.append(hint)
-            yield
+            self.add(hint)
+            yield hint
         finally:
-            with suppress(ValueError):
-                self._waiting.remove(hint)
+            self.remove(hint)
+
+    def add(self, hint: Givable) -> None:
+        """Give this at every ringing from now on."""
+        self._waiting.append(hint)
+
+    def remove(self, hint: Givable) -> None:
+        """Give it no more; it need not have been added."""
+        with suppress(ValueError):
+            self._waiting.remove(hint)
 
     def wait_for(self, is_true: Callable[[], bool], timeout_seconds: float | None) -> bool:
         """Wait until it is true, so many seconds at most; say whether it is."""

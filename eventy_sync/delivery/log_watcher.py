@@ -62,7 +62,6 @@ class LogWatcher:
         self._growth: deque[Growth] = deque()  # unless there is a scout, who has it
         self._has_scout = False  # a hint only
         self._missed = 0  # a hint only
-        self._is_unseen = False  # the log may have grown, and nobody has looked yet
         self._lock = threading.Lock()
         # guarded by _lock
         self._thread: threading.Thread | None = None
@@ -126,8 +125,6 @@ class LogWatcher:
 
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         with self._grown.hint() as hint:  # before looking, so that no ringing is missed
-            if self._is_unseen:
-                self._look_quietly()
             while not has_heard and not is_over() and (seconds := _at_most(remaining(deadline))) > 0:
                 if self._growth and not self._has_scout:
                     has_heard = self._scout(is_over, deadline)
@@ -163,7 +160,7 @@ class LogWatcher:
         """Be woken by the kernel, and look for all who wait, until `is_over` or the deadline; one thread at a time.
 
         Return whether the kernel has told of something that was not looked at: where nobody else waits, what the
-        caller does next is to read it.
+        caller does next is to read it, and the next scout looks.
         """
         try:
             growth = self._growth.pop()
@@ -171,17 +168,19 @@ class LogWatcher:
             return False
         try:
             self._has_scout = True
-            while (seconds := _at_most(remaining(deadline))) > 0 and self._missed < MOST_MISSED:
-                with self._grown.giving(growth):
-                    if is_over():
-                        break
-                    if growth.wait(seconds):
-                        self._missed, self._is_unseen = 0, True
-                        if self._grown.hints <= SCOUTS_HINTS:  # last: who comes now finds it unseen
-                            return True
-                self._look_quietly()
-            return False
+            self._grown.add(growth)
+            while True:
+                if growth.clear():  # first: what is written from here on is told of again
+                    self._look_quietly()
+                seconds = _at_most(remaining(deadline))
+                if is_over() or seconds <= 0 or self._missed >= MOST_MISSED:
+                    return False
+                if growth.wait(seconds):
+                    self._missed = 0
+                    if self._grown.hints <= SCOUTS_HINTS:
+                        return True
         finally:
+            self._grown.remove(growth)
             self._has_scout = False
             if self._missed < MOST_MISSED:
                 self._growth.append(growth)
@@ -189,11 +188,11 @@ class LogWatcher:
                 growth.close()
             if self._stopping:  # last: stop() may not have found it
                 self._stop_listening()
-            self._grown.ring()  # somebody else may take its place
+            if self._grown.hints > 1:  # our caller's; counted last, who comes from here on finds a place to take
+                self._grown.ring()
 
     def _look_quietly(self) -> bool:
         """Look; the thread meets what makes it fail, too, and says so."""
-        self._is_unseen = False  # first: what comes from here on is told of again
         try:
             return self._look()
         except (StorageError, QueueClosedError):

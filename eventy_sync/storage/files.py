@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from eventy_sync.errors import StorageError
 
@@ -18,13 +19,22 @@ FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a FIFO must not hang
 
 
-@contextmanager
-def storage_errors(doing: str, path: Path) -> Iterator[None]:
+class storage_errors:  # no generator behind it: each read of a log passes here
     """Translate what the operating system refuses into one `StorageError` that names the path."""
-    try:
-        yield
-    except OSError as exc:
-        raise StorageError(f"cannot {doing} {str(path)!r}: {exc.strerror or exc}") from exc
+
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, doing: str, path: Path) -> None:
+        self._doing, self._path = doing, path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(exc, OSError):
+            raise StorageError(f"cannot {self._doing} {str(self._path)!r}: {exc.strerror or exc}") from exc
 
 
 @contextmanager

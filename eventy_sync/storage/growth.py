@@ -23,7 +23,7 @@ _ENOUGH_BYTES = 4096  # equal notices in a row are one
 class Growth:
     """Wakes one thread when a file is written to or made, or when it is given like a `Hint`.  `give` is thread safe.
 
-    Notices that nobody waits for are kept: the next wait is over at once.
+    What it was woken for is kept until it is cleared: until then each wait is over at once.
 
     Raises:
         OSError: this system has no inotify, or gives no more of them to this user.
@@ -33,6 +33,7 @@ class Growth:
         self._notices = -1
         close_in_children(self)  # first: another thread may fork at any time
         self._poll = select.poll()
+        self._ready: list[int] = []  # what the last wait was over for
         self._notices = _inotify(directory)
         self._given = KernelHint()
         for each in (self._notices, self._given.fileno()):
@@ -43,7 +44,7 @@ class Growth:
 
         The kernel takes some 15 ms for it, in which Ctrl-C is likely to come: a destructor would swallow that.
         """
-        notices, self._notices = self._notices, -1
+        notices, self._notices, self._ready = self._notices, -1, []
         if notices >= 0:
             with suppress(KeyError):  # a fork, or an interrupt, came before it was registered
                 self._poll.unregister(notices)
@@ -58,7 +59,16 @@ class Growth:
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait until something is written, this is given, or the time is over; say whether something was written."""
-        ready = [each for each, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000)]
+        self._ready = [each for each, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000)]
+        return self._notices in self._ready
+
+    def clear(self) -> bool:
+        """Forget what the last wait was over for, if it was for anything; say whether something had been written.
+
+        Apart from waiting, and before whoever was woken looks for the last time: what is on its way to a handler need
+        not wait for it.
+        """
+        ready, self._ready = self._ready, []
         for each in ready:
             with suppress(BlockingIOError):
                 os.read(each, _ENOUGH_BYTES)

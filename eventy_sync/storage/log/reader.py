@@ -24,6 +24,8 @@ from eventy_sync.storage.log.segment import Segment, read_end, records
 
 CHUNK_BYTES = 262_144
 SMALLEST_CHUNK_BYTES = 4096
+"""Room for what is read costs more than reading it: where little was left, little is asked for next."""
+
 FIRST_RECORD_BYTES = 300
 MOST_CHUNKS = 16
 
@@ -113,10 +115,11 @@ class LogReader:
         segment = self._segment
         if segment is None:
             return self._open()
-        if self._position > os.lseek(segment.fd, 0, os.SEEK_END):
+        before, data = self._position, self._read_chunk(segment)
+        if not data and before > os.lseek(segment.fd, 0, os.SEEK_END):
             self._rewind(segment)
-        before = self._position
-        self._take(segment, self._read_chunk(segment))
+            before, data = self._position, self._read_chunk(segment)
+        self._take(segment, data)
         return self._position != before or bool(self._ready) or self._next_segment(segment)
 
     def _rewind(self, segment: Segment) -> None:
@@ -159,8 +162,10 @@ class LogReader:
         while True:
             data = os.pread(segment.fd, size, self._position)
             if len(data) < size or b"\n" in data or size > MAX_RECORD_BYTES:
-                return data
+                break
             size *= 4
+        self._chunk_bytes = CHUNK_BYTES if len(data) >= SMALLEST_CHUNK_BYTES else SMALLEST_CHUNK_BYTES
+        return data
 
     def _take(self, segment: Segment, data: bytes) -> None:
         """Take the whole records at the beginning of `data`, up to the first line that is none."""

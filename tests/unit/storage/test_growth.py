@@ -18,10 +18,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linu
 
 
 def waits(growth: Growth, seconds: float = 0.05) -> bool:
-    """Return whether a wait lasts as long as it may."""
+    """Return whether a wait lasts as long as it may, and clear what it was over for."""
     started = time.monotonic()
     growth.wait(seconds)
-    return time.monotonic() - started >= seconds
+    lasted = time.monotonic() - started >= seconds
+    growth.clear()
+    return lasted
 
 
 def test_each_write_is_told_of(tmp_path: Path) -> None:
@@ -46,6 +48,7 @@ def test_who_sleeps_is_woken_by_another_process(tmp_path: Path, spawn_python: Ca
     waiter = threading.Thread(target=lambda: (growth.wait(60), woken.set()))
     (tmp_path / "file").write_bytes(b"x")
     growth.wait(20)
+    growth.clear()
     waiter.start()
     assert (tmp_path / "file").read_bytes() == b"x"
     assert not woken.wait(0.1)
@@ -71,14 +74,33 @@ def test_who_was_woken_knows_by_whom(tmp_path: Path) -> None:
     """By the kernel, by somebody here, by both, or by the time."""
     growth = Growth(tmp_path)
     assert not growth.wait(0.01)
+    assert not growth.clear()
     growth.give()
     assert not growth.wait(20)
+    assert not growth.clear()
     (tmp_path / "file").write_bytes(b"x")
     assert growth.wait(20)
+    assert growth.clear()
     (tmp_path / "file").write_bytes(b"y")
     growth.give()
     assert growth.wait(20)
+    assert growth.clear()
     assert waits(growth)
+
+
+def test_what_it_was_woken_for_is_kept_until_it_is_cleared(tmp_path: Path) -> None:
+    """Who comes next is woken for it, too; what is written after clearing is told of again."""
+    growth = Growth(tmp_path)
+    (tmp_path / "file").write_bytes(b"x")
+    assert growth.wait(20)
+    assert growth.wait(20)
+    (tmp_path / "file").write_bytes(b"y")  # before clearing: who clears looks afterwards
+    assert growth.clear()
+    assert not growth.clear()
+    assert waits(growth)
+    (tmp_path / "file").write_bytes(b"z")
+    assert growth.wait(20)
+    growth.clear()
 
 
 def test_a_directory_that_is_not_there_is_refused_and_leaves_nothing_open(tmp_path: Path) -> None:
