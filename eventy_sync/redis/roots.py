@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from eventy_sync.errors import StorageError
+from eventy_sync.storage.growth import IS_KNOWN
 from eventy_sync.storage.state import StateStore
 
 ROOT_EXPIRY_SECONDS = 86_400.0
@@ -27,7 +28,8 @@ class Root(msgspec.Struct, frozen=True):
     """What is known of a root.
 
     It has events from `oldest` up to `tail`.  `seen_at` is in seconds since 1970; `closed` when no worker has it open;
-    `forgotten` when a person, or a day of silence, has said that it is gone for good.
+    `forgotten` when a person, or a day of silence, has said that it is gone for good.  Its processes are `told` by the
+    kernel of what others of them append.
     """
 
     host: str = ""
@@ -36,6 +38,7 @@ class Root(msgspec.Struct, frozen=True):
     closed: bool = False
     forgotten: bool = False
     oldest: int = 1
+    told: bool = False
 
 
 _decode = msgspec.json.Decoder(dict[str, Root]).decode
@@ -63,7 +66,8 @@ class Roots:
 
     def myself(self, tail: int, *, closed: bool = False) -> bytes:
         """Return what this root says of itself."""
-        return msgspec.json.encode(Root(socket.gethostname(), tail, time.time(), closed, oldest=self.oldest_here()))
+        oldest = self.oldest_here()
+        return msgspec.json.encode(Root(socket.gethostname(), tail, time.time(), closed, oldest=oldest, told=IS_KNOWN))
 
     def others(self) -> dict[str, Root]:
         """Return the other roots that may be alive, by their ids."""

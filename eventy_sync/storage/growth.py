@@ -19,6 +19,9 @@ from eventy_sync.waking import KernelHint, close_in_children
 _IN_MODIFY, _IN_CREATE = 0x2, 0x100
 _ENOUGH_BYTES = 4096  # equal notices in a row are one
 
+IS_KNOWN = sys.platform == "linux"
+"""Whether this system has inotify, though this process may have to do without."""
+
 
 class Growth:
     """Wakes one thread when a file is written to or made, or when it is given like a `Hint`.  `give` is thread safe.

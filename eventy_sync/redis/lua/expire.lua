@@ -1,4 +1,5 @@
 -- Take off roots that were not heard of for so long that nobody counts with them any more, with what was kept of them.
+-- begins with roots.lua
 --
 -- KEYS[1] meta   KEYS[2] roots   ARGV[1] seconds   ARGV[2..] root_id and what is kept of it in `roots`, in turn
 --
@@ -14,4 +15,4 @@ for index = 2, #ARGV, 2 do
         redis.call('HDEL', KEYS[1], field)
     end
 end
-redis.call('HSET', KEYS[1], 'roots', redis.call('HLEN', KEYS[2]))
+note_roots(KEYS[1], KEYS[2])

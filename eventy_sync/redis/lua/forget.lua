@@ -1,4 +1,5 @@
 -- Forget roots that are gone for good: nobody waits for them any more.
+-- begins with roots.lua
 --
 -- KEYS[1] meta   KEYS[2] awaiting   KEYS[3] roots   ARGV root ids
 --
@@ -15,5 +16,5 @@ redis.call('SREM', KEYS[2], unpack(ARGV))
 if redis.call('SCARD', KEYS[2]) == 0 then
     redis.call('HDEL', KEYS[1], 'awaiting')
 end
-redis.call('HSET', KEYS[1], 'roots', redis.call('HLEN', KEYS[3]))
+note_roots(KEYS[1], KEYS[3])
 return known

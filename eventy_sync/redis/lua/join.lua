@@ -1,4 +1,5 @@
 -- A root says who it is and how far its log goes, and learns how far the queue has gone.
+-- begins with roots.lua
 --
 -- When the server may have lost anything (it is new, restarted, or has not what it must have) the disk wins: the
 -- epoch changes, and no ids are given out until every other root that lives has said its tail, too.  A server that
@@ -55,7 +56,7 @@ redis.call('HSET', KEYS[5], root, ARGV[4])
 last = math.max(last, tail, journaled)
 redis.call('SET', KEYS[1], string.format('%d', last + 1))
 local token = math.max(tonumber(redis.call('HGET', KEYS[3], 'token') or '0'), tonumber(ARGV[7]))
-redis.call('HSET', KEYS[3], 'token', string.format('%d', token), 'roots', redis.call('HLEN', KEYS[5]))
+redis.call('HSET', KEYS[3], 'token', string.format('%d', token))
 if journaled < last then
     redis.call('HSET', KEYS[3], 'unfilled', 1)
 else
@@ -66,4 +67,4 @@ if redis.call('SCARD', KEYS[4]) > 0 then
 else
     redis.call('HDEL', KEYS[3], 'awaiting')
 end
-return {'ok', queue, epoch, redis.call('HGET', KEYS[3], 'seal') or '', last, journaled, redis.call('HGETALL', KEYS[5])}
+return {'ok', queue, epoch, redis.call('HGET', KEYS[3], 'seal') or '', last, journaled, note_roots(KEYS[3], KEYS[5])}

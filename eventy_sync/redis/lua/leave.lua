@@ -1,4 +1,5 @@
 -- A worker ends: it is taken off the list, and its root is closed if no other worker of it is left.
+-- begins with roots.lua
 --
 -- KEYS[1] workers   KEYS[2] meta   KEYS[3] roots
 -- ARGV[1] epoch   ARGV[2] worker_id   ARGV[3] root_id   ARGV[4] what to keep of the root if others are left
@@ -16,5 +17,6 @@ for _, worker in ipairs(redis.call('HVALS', KEYS[1])) do
 end
 if redis.call('HGET', KEYS[2], 'epoch') == ARGV[1] then
     redis.call('HSET', KEYS[3], ARGV[3], ARGV[4 + is_last])
+    note_roots(KEYS[2], KEYS[3])
 end
 return is_last

@@ -1,8 +1,8 @@
--- Give out ids for a batch, journal it, and wake everybody up: one round trip, all or nothing.
+-- Give out ids for a batch, journal it, and wake up who does not hear of it otherwise: one round trip, all or nothing.
 --
 -- KEYS[1] next_event_id   the next id to give out
 -- KEYS[2] journal         stream of recent events, contiguous, ends before `next_event_id` unless `unfilled`
--- KEYS[3] meta            hash: epoch, seal, last_at, roots, awaiting, unfilled, void, last:<root_id>
+-- KEYS[3] meta            hash: epoch, seal, last_at, roots, alone, awaiting, unfilled, void, last:<root_id>
 -- KEYS[4] key:<key>       only for an event with a key: which event has it, as long as it is taken
 --
 -- ARGV[1] journal length   ARGV[2] channel   ARGV[3] the wake-up message up to its last id
@@ -19,7 +19,7 @@
 
 local CARRIED_BYTES = 2048  -- an event that is published alone goes with its wake-up, sealed, unless it is larger
 
-local meta = redis.call('HMGET', KEYS[3], 'epoch', 'last_at', 'roots', 'awaiting', 'unfilled', 'void', 'seal')
+local meta = redis.call('HMGET', KEYS[3], 'epoch', 'last_at', 'roots', 'awaiting', 'unfilled', 'void', 'seal', 'alone')
 local last_at, void = meta[2], meta[6]
 if meta[1] ~= ARGV[7] or meta[5] or (void and string.find(void, string.sub(ARGV[8], 1, 8), 1, true)) then
     return 'rejoin'
@@ -118,13 +118,15 @@ if not told then
         redis.call('SET', KEYS[4], id, 'PX', ARGV[14])
     end
     redis.call('HSET', KEYS[3], 'last_at', at, ARGV[6], ARGV[8] .. ' ' .. told)
-    local event = '}'
-    if given == 1 and meta[3] ~= '1' and meta[7] and #ARGV[12] <= CARRIED_BYTES and redis.sha1hex then  -- some have none
-        local before, fields = last_at or '0', ARGV[12]
-        local seal = redis.sha1hex(meta[7] .. redis.sha1hex(table.concat({meta[7], told, before, fields}, ' ')))
-        event = ',"event":{"at":' .. at .. ',"before":' .. before .. ',"seal":"' .. seal .. '","fields":{' .. fields .. '}}}'
+    if meta[8] ~= ARGV[6] then
+        local event = '}'
+        if given == 1 and meta[3] ~= '1' and meta[7] and #ARGV[12] <= CARRIED_BYTES and redis.sha1hex then  -- not all have it
+            local before, fields = last_at or '0', ARGV[12]
+            local seal = redis.sha1hex(meta[7] .. redis.sha1hex(table.concat({meta[7], told, before, fields}, ' ')))
+            event = ',"event":{"at":' .. at .. ',"before":' .. before .. ',"seal":"' .. seal .. '","fields":{' .. fields .. '}}}'
+        end
+        redis.call('PUBLISH', ARGV[2], ARGV[3] .. id .. event)
     end
-    redis.call('PUBLISH', ARGV[2], ARGV[3] .. id .. event)
 end
 told = told .. ' ' .. (meta[3] or '0')
 return missing and {told, missing} or told

@@ -77,6 +77,7 @@ def test_a_root_that_is_as_far_as_the_server_changes_nothing(server: Server) -> 
         b"run_id": RUN_ID.encode(),
         b"token": b"7",
         b"roots": b"2",
+        b"alone": b"",
     }
     assert server.awaited() == set()
     assert server.journal.last_id() == 5
