@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from eventy_sync.redis import roots
 from eventy_sync.redis.catching_up import CatchingUp
 from eventy_sync.redis.server import RedisServer
 from eventy_sync.storage.log import Entry
@@ -131,8 +132,11 @@ def test_large_events_and_batches_do_not_go_with_their_message(
     assert log_bytes(a) == log_bytes(b)
 
 
-def test_alone_nothing_goes_with_the_message(make: Make, heard: Callable[[], dict[str, Any]]) -> None:
-    """Nobody would need it."""
+def test_alone_nothing_goes_with_the_message(
+    make: Make, heard: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is one, because the kernel tells nobody of events: nobody would need it."""
+    monkeypatch.setattr(roots, "IS_KNOWN", False)
     with make("a") as a:
         a.publish({"n": 1})
         assert "event" not in heard()
