@@ -27,12 +27,19 @@ from eventy_sync.redis.translation import translated
 IDLE_SECONDS = 0.005
 """A connection that was not used for so long may have been closed: looking first tells "not sent" from "unknown"."""
 
-LOOK_SECONDS = 0.0001
-SLEEPS = 100
-"""So long a reply is looked for before going to sleep; one that takes longer lets so many be waited for asleep."""
+LOOK_SECONDS = 0.0002
+"""So long a reply is looked for before going to sleep."""
+CROWDED_SECONDS = 0.001
+"""A look that takes so long has waited for a processor: others want it, too."""
+LATE = 3
+SLEEPS, MOST_SLEEPS = 100, 12_800
+"""So many replies in a row that come later, or one look in a crowd, let so many be waited for asleep, and twice as many
+if it is no better then."""
 
 _HAS_CORES = len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) > 1
 """With one processor alone, looking would only keep the server from answering."""
+
+_yield_processor: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 
 Argument = Union[bytes, str, int]
 
@@ -98,6 +105,8 @@ class Link:
         self._used_at = 0.0
         self._was_sent = self._is_ended = False
         self._sleeps = 0 if _HAS_CORES else sys.maxsize  # so many replies are waited for asleep
+        self._next_sleeps = SLEEPS
+        self._late = 0  # so many in a row were looked for in vain
 
     def run(
         self,
@@ -199,15 +208,28 @@ class Link:
         return connection
 
     def _look_for_reply(self, connection: Any) -> None:
-        """Look for the reply of a server that is near before going to sleep: waking up takes longer than that reply."""
+        """Look for the reply of a server that is near before going to sleep: waking up takes longer than that reply.
+
+        Between looks whoever else wants this processor has it, which may be the server.
+        """
         if self._sleeps > 0:
             self._sleeps -= 1
             return
-        deadline = time.monotonic() + LOOK_SECONDS
-        while not connection.can_read(0):
-            if time.monotonic() > deadline:
-                self._sleeps = SLEEPS
-                return
+        started, is_there, looked_seconds = time.monotonic(), False, 0.0
+        while not is_there and looked_seconds <= LOOK_SECONDS:
+            _yield_processor()
+            is_there = connection.can_read(0)
+            looked_seconds = time.monotonic() - started
+        self._learn_from_looking(looked_seconds)
+
+    def _learn_from_looking(self, looked_seconds: float) -> None:
+        if looked_seconds <= LOOK_SECONDS:
+            self._late, self._next_sleeps = 0, max(self._next_sleeps // 2, SLEEPS)
+            return
+        self._late += 1
+        if self._late >= LATE or looked_seconds > CROWDED_SECONDS:
+            self._late = LATE - 1  # one more is enough
+            self._sleeps, self._next_sleeps = self._next_sleeps, min(self._next_sleeps * 2, MOST_SLEEPS)
 
     def end(self) -> None:
         """Close the connection for good; a command raises QueueClosedError from then on."""

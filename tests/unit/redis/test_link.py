@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -227,3 +228,76 @@ def test_a_closed_link_opens_again(counted: Counted) -> None:
     assert counted.open() == [False]
     assert counted.link.command("PING") == b"PONG"
     assert counted.open() == [False, True]
+
+
+NEAR_SECONDS, FAR_SECONDS, CROWDED_SECONDS = (
+    module.LOOK_SECONDS / 2,
+    module.LOOK_SECONDS * 2,
+    module.CROWDED_SECONDS * 2,
+)
+
+
+class Looked:
+    """A link over a connection on which each look takes so many seconds, of a clock of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._now = self._seconds = 0.0
+        self._looks = 0
+        monkeypatch.setattr(module, "_HAS_CORES", True)
+        monkeypatch.setattr(module, "IDLE_SECONDS", float("inf"))
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self._now))
+        nothing = dict.fromkeys(("connect", "disconnect"), lambda: None)
+        self._link = Link(
+            lambda: SimpleNamespace(
+                **nothing,
+                send_packed_command=lambda command, check_health: None,
+                can_read=self._look,
+                read_response=lambda: b"reply",
+            )
+        )
+
+    def _look(self, timeout: float) -> bool:
+        self._now += self._seconds
+        self._looks += 1
+        return self._seconds == NEAR_SECONDS
+
+    def asked(self, seconds: float, times: int = 1) -> int:
+        """Return how many of so many replies were looked for."""
+        self._seconds, self._looks = seconds, 0
+        for _ in range(times):
+            assert self._link.command("PING") == b"reply"
+        return self._looks
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> Looked:
+    """A link whose replies were not looked for yet."""
+    return Looked(monkeypatch)
+
+
+def test_replies_of_a_server_that_is_near_are_looked_for(looked: Looked) -> None:
+    """A few that come late now and then are chance."""
+    for _ in range(3):
+        assert looked.asked(NEAR_SECONDS, 1000) == 1000
+        assert looked.asked(FAR_SECONDS, module.LATE - 1) == module.LATE - 1
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(FAR_SECONDS, module.LATE), (CROWDED_SECONDS, 1)])
+def test_others_are_slept_for_and_hardly_looked_for_any_more(looked: Looked, seconds: float, looks: int) -> None:
+    """Those of a server that is far, and, at once, those for which a processor had to be waited for."""
+    assert looked.asked(seconds, looks) == looks
+    sleeps = module.SLEEPS
+    while sleeps < module.MOST_SLEEPS:
+        assert looked.asked(seconds, sleeps) == 0
+        assert looked.asked(seconds) == 1
+        sleeps *= 2
+    assert looked.asked(seconds, 3 * (module.MOST_SLEEPS + 1)) == 3
+
+
+def test_what_is_better_again_is_looked_for_again(looked: Looked) -> None:
+    """Each reply in time halves what the next crowd costs."""
+    looked.asked(CROWDED_SECONDS)
+    looked.asked(CROWDED_SECONDS, module.SLEEPS + 1)
+    assert looked.asked(NEAR_SECONDS, module.SLEEPS * 2 + 10) == 10
+    assert looked.asked(CROWDED_SECONDS, module.SLEEPS + 1) == 1
+    assert looked.asked(CROWDED_SECONDS) == 1
