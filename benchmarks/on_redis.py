@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -100,56 +101,83 @@ import sys, time
 from eventy_sync import RedisFileEventQueue
 seen = []
 with RedisFileEventQueue(
-    sys.argv[1], payload_type=dict, name="latency", redis_url=sys.argv[2], durability="os"
+    sys.argv[1], payload_type=dict, name=sys.argv[2], redis_url=sys.argv[3], durability="os"
 ) as queue:
     queue.subscribe(lambda event: seen.append(time.time() - event.payload["t"]))
     print("ready", flush=True)
-    sys.stdin.readline()
-    queue.wait_until_idle(10)
-print(" ".join(map(str, seen)))
+    for _ in sys.stdin:
+        queue.wait_until_idle(10)
+        print(*seen, flush=True)
+        seen.clear()
 """
 
 RAW_HANDLER = """
-import json, sys, time
+import json, sys, threading, time
 import redis
-client = redis.Redis.from_url(sys.argv[2])
+client = redis.Redis.from_url(sys.argv[3])
 client.xgroup_create("raw-latency", "g", mkstream=True)
-print("ready", flush=True)
 seen = []
-for _ in range(int(sys.argv[3])):
-    [(_, [(name, fields)])] = client.xreadgroup("g", "c", {"raw-latency": ">"}, count=1, block=0)
-    seen.append(time.time() - json.loads(fields[b"d"])["t"])
-    client.xack("raw-latency", "g", name)
-sys.stdin.readline()
-print(" ".join(map(str, seen)))
+
+def handle():
+    while True:
+        [(_, [(name, fields)])] = client.xreadgroup("g", "c", {"raw-latency": ">"}, count=1, block=0)
+        seen.append(time.time() - json.loads(fields[b"d"])["t"])
+        client.xack("raw-latency", "g", name)
+
+threading.Thread(target=handle, daemon=True).start()
+print("ready", flush=True)
+for _ in sys.stdin:
+    print(*seen, flush=True)
+    seen.clear()
 """
 
 
-def handled_after(source: str, root: Path, url: str, publish: Callable[[Any], object], events: int) -> list[float]:
-    """Return the seconds from publish to handler, sorted, at 500 events a second."""
-    command = [sys.executable, "-c", source, str(root), url, str(events)]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    worker.stdout.readline()
-    pause = threading.Event()
-    for _ in range(events):
-        publish({**PAYLOAD, "t": time.time()})
-        pause.wait(0.002)
-    return sorted(float(each) for each in worker.communicate("\n")[0].split())
+class Handling:
+    """A process that handles what `publish` publishes; a context manager."""
+
+    def __init__(self, source: str, root: Path, name: str, url: str, publish: Callable[[Any], object]) -> None:
+        self._command, self._publish = [sys.executable, "-c", source, str(root), name, url], publish
+
+    def __enter__(self) -> Handling:
+        self._worker = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._worker.stdout.readline()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._worker.communicate()
+
+    def handled_after(self, events: int) -> list[float]:
+        """Return the seconds from publish to handler, at 500 events a second."""
+        pause = threading.Event()
+        for _ in range(events):
+            self._publish({**PAYLOAD, "t": time.time()})
+            pause.wait(0.002)
+        self._worker.stdin.write("\n")
+        self._worker.stdin.flush()
+        return [float(each) for each in self._worker.stdout.readline().split()]
 
 
-def latency(directory: Path, server: RedisServer, events: int = 500) -> None:
-    """From publish to the handler in another process."""
+def latency(directory: Path, server: RedisServer, rounds: int = 20, events: int = 100) -> None:
+    """From publish to the handler in another process; in short rounds, for a machine's speed changes by the second."""
     client = redis.Redis(port=server.port)
-    found: dict[str, list[float]] = {"raw XREADGROUP BLOCK": [], "same root": [], "another root": []}
-    with queue_at(directory / "latency", server, "latency") as queue:
-        queue.publish({})
-        for _ in range(3):
-            client.delete("raw-latency")
-            found["raw XREADGROUP BLOCK"] += handled_after(
-                RAW_HANDLER, directory, server.url, lambda p: client.xadd("raw-latency", {"d": json.dumps(p)}), events
-            )
-            found["same root"] += handled_after(HANDLER, directory / "latency", server.url, queue.publish, events)
-            found["another root"] += handled_after(HANDLER, directory / "other", server.url, queue.publish, events)
+    with (
+        queue_at(directory / "alone", server, "alone") as alone,
+        queue_at(directory / "here", server, "shared") as shared,
+    ):
+        kinds = {
+            "raw XREADGROUP BLOCK": Handling(
+                RAW_HANDLER, directory, "", server.url, lambda p: client.xadd("raw-latency", {"d": json.dumps(p)})
+            ),
+            "same root": Handling(HANDLER, directory / "alone", "alone", server.url, alone.publish),
+            "another root": Handling(HANDLER, directory / "there", "shared", server.url, shared.publish),
+        }
+        found: dict[str, list[float]] = {name: [] for name in kinds}
+        with ExitStack() as stack:
+            for each in kinds.values():
+                stack.enter_context(each).handled_after(10)
+            for _ in range(rounds):
+                for name, each in kinds.items():
+                    found[name] += each.handled_after(events)
     raw = statistics.median(found["raw XREADGROUP BLOCK"])
     print("  publish to handler in another process, 500 events/s (wanted: 1.5 x on the same root, 2 x on another)")
     for name, seconds in found.items():
