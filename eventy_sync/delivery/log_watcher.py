@@ -180,12 +180,12 @@ class LogWatcher:
                     if self._grown.hints <= SCOUTS_HINTS:
                         return True
         finally:
-            self._grown.remove(growth)
             self._has_scout = False
             if self._missed < MOST_MISSED:
                 self._growth.append(growth)
             else:
                 growth.close()
+            self._grown.remove(growth)
             if self._stopping:  # last: stop() may not have found it
                 self._stop_listening()
             if self._grown.hints > 1:  # our caller's; counted last, who comes from here on finds a place to take

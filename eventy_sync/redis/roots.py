@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from eventy_sync.errors import StorageError
-from eventy_sync.storage.growth import IS_KNOWN
+from eventy_sync.storage.growth import HAS_INOTIFY
 from eventy_sync.storage.state import StateStore
 
 ROOT_EXPIRY_SECONDS = 86_400.0
@@ -66,8 +66,8 @@ class Roots:
 
     def myself(self, tail: int, *, closed: bool = False) -> bytes:
         """Return what this root says of itself."""
-        oldest = self.oldest_here()
-        return msgspec.json.encode(Root(socket.gethostname(), tail, time.time(), closed, oldest=oldest, told=IS_KNOWN))
+        host, oldest = socket.gethostname(), self.oldest_here()
+        return msgspec.json.encode(Root(host, tail, time.time(), closed, oldest=oldest, told=HAS_INOTIFY))
 
     def others(self) -> dict[str, Root]:
         """Return the other roots that may be alive, by their ids."""

@@ -19,8 +19,8 @@ from eventy_sync.waking import KernelHint, close_in_children
 _IN_MODIFY, _IN_CREATE = 0x2, 0x100
 _ENOUGH_BYTES = 4096  # equal notices in a row are one
 
-IS_KNOWN = sys.platform == "linux"
-"""Whether this system has inotify, though this process may have to do without."""
+HAS_INOTIFY = sys.platform == "linux"
+"""Whether this system has it; this process may have to do without all the same."""
 
 
 class Growth:

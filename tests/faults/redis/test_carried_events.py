@@ -136,7 +136,7 @@ def test_alone_nothing_goes_with_the_message(
     make: Make, heard: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where there is one, because the kernel tells nobody of events: nobody would need it."""
-    monkeypatch.setattr(roots, "IS_KNOWN", False)
+    monkeypatch.setattr(roots, "HAS_INOTIFY", False)
     with make("a") as a:
         a.publish({"n": 1})
         assert "event" not in heard()

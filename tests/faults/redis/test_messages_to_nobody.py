@@ -91,7 +91,7 @@ def test_where_the_kernel_does_not_tell_messages_are_sent(
     make: Make, announced: Announced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on systems that have no inotify."""
-    monkeypatch.setattr(roots, "IS_KNOWN", False)
+    monkeypatch.setattr(roots, "HAS_INOTIFY", False)
     with make() as queue:
         queue.publish({})
         queue.publish_many([{}, {}])
