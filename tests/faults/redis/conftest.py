@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from eventy_sync.redis import RedisFileEventQueue
 from eventy_sync.redis.server import RedisServer
@@ -30,3 +31,10 @@ def proxy(server: RedisServer) -> Iterator[Proxy]:
     """A proxy before the test's server, for the roots that are given its `url`."""
     with Proxy(server.port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def client(server: RedisServer) -> Iterator[Any]:
+    """Somebody else's connection to the server."""
+    with redis.Redis(port=server.port, protocol=2) as client:
+        yield client

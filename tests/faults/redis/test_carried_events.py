@@ -8,22 +8,13 @@ from hashlib import sha1
 from typing import Any
 
 import pytest
-import redis
 
 from eventy_sync.redis import roots
 from eventy_sync.redis.catching_up import CatchingUp
-from eventy_sync.redis.server import RedisServer
 from eventy_sync.storage.log import Entry
 from tests.faults.redis.queues import Make, Queue, Wait, log_bytes, publish_when_possible
 
 CHANNEL, META = "eventy:orders:events", "eventy:orders:meta"
-
-
-@pytest.fixture
-def client(server: RedisServer) -> Iterator[Any]:
-    """Somebody else's connection to the server."""
-    with redis.Redis(port=server.port, protocol=2) as client:
-        yield client
 
 
 @pytest.fixture

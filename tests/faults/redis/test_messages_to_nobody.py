@@ -7,22 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import redis
 
 from eventy_sync.redis import roots
-from eventy_sync.redis.server import RedisServer
 from tests.faults.redis.queues import Make, Wait, publish_when_possible
 
-CHANNEL, META, ROOTS = "eventy:orders:events", "eventy:orders:meta", "eventy:orders:roots"
+CHANNEL, META = "eventy:orders:events", "eventy:orders:meta"
 
 Announced = Callable[[], list[int]]
-
-
-@pytest.fixture
-def client(server: RedisServer) -> Iterator[Any]:
-    """Somebody else's connection to the server."""
-    with redis.Redis(port=server.port, protocol=2) as client:
-        yield client
 
 
 @pytest.fixture
