@@ -149,8 +149,10 @@ class Bell:
 
     def remove(self, hint: Givable) -> None:
         """Give it no more; it need not have been added."""
-        with suppress(ValueError):
+        try:
             self._waiting.remove(hint)
+        except ValueError:
+            pass
 
     def wait_for(self, is_true: Callable[[], bool], timeout_seconds: float | None) -> bool:
         """Wait until it is true, so many seconds at most; say whether it is."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import select
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple, Union
 
@@ -102,6 +104,7 @@ class Link:
         self._lock = threading.Lock()
         # guarded by _lock
         self._connection: Any = None
+        self._has_arrived: Callable[[], object] = _nothing  # of what was opened last: whether there is anything to read
         self._used_at = 0.0
         self._was_sent = self._is_ended = False
         self._sleeps = 0 if _HAS_CORES else sys.maxsize  # so many replies are waited for asleep
@@ -181,7 +184,7 @@ class Link:
             self._was_sent = True
             connection.send_packed_command([packed], check_health=False)
             meanwhile()
-            self._look_for_reply(connection)
+            self._look_for_reply()
             return connection.read_response()
         except redis.ResponseError:
             raise  # the connection is as good as it was
@@ -205,9 +208,10 @@ class Link:
         except BaseException:
             connection.disconnect()
             raise
+        self._has_arrived = _arrivals(connection)
         return connection
 
-    def _look_for_reply(self, connection: Any) -> None:
+    def _look_for_reply(self) -> None:
         """Look for the reply of a server that is near before going to sleep: waking up takes longer than that reply.
 
         Between looks whoever else wants this processor has it, which may be the server.
@@ -218,7 +222,7 @@ class Link:
         started, is_there, looked_seconds = time.monotonic(), False, 0.0
         while not is_there and looked_seconds <= LOOK_SECONDS:
             _yield_processor()
-            is_there = connection.can_read(0)
+            is_there = bool(self._has_arrived())
             looked_seconds = time.monotonic() - started
         self._learn_from_looking(looked_seconds)
 
@@ -242,6 +246,19 @@ class Link:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.disconnect()
+
+
+def _arrivals(connection: Any) -> Callable[[], object]:
+    """Return what says whether anything has come over an open connection since all of it was read, or its end.
+
+    The connection's own `can_read` would do, but asks the kernel three times where something has come.
+    """
+    try:
+        poll = select.poll()
+        poll.register(connection._sock, select.POLLIN)  # so called in all versions of redis-py
+    except (AttributeError, TypeError):  # no socket of the kernel's
+        return partial(connection.can_read, 0)
+    return partial(poll.poll, 0)
 
 
 def _is_over(connection: Any) -> bool:

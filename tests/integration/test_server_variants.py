@@ -13,6 +13,8 @@ import redis
 
 from eventy_sync import CoordinationError, InvalidArgumentError, RedisConfigurationError
 from eventy_sync.redis import RedisFileEventQueue
+from eventy_sync.redis import link as link_module
+from eventy_sync.redis.link import Link
 from eventy_sync.redis.server import RedisServer
 from eventy_sync.redis.server_address import make_pool
 from tests.redis_topologies import SERVICE, ClusterNode, SentinelServer, SlotMove, TlsProxy, make_certificate
@@ -72,6 +74,20 @@ def publish_when_possible(queue: Queue, number: int, wait_until: Wait) -> bool:
 
     wait_until(attempt, FAILOVER_SECONDS)
     return outcome[0]
+
+
+def test_replies_are_looked_for_without_the_client(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own look takes several times as long; its socket is found in whatever version is installed."""
+    monkeypatch.setattr(link_module, "_HAS_CORES", True)
+    monkeypatch.setattr(link_module, "IDLE_SECONDS", float("inf"))
+    connection = make_pool(server.url, 0, None).make()
+    link = Link(lambda: connection)
+    try:
+        assert link.command("PING") == b"PONG"
+        monkeypatch.setattr(connection, "can_read", None)
+        assert [link.command("INCR", "n") for _ in range(100)] == list(range(1, 101))
+    finally:
+        link.end()
 
 
 def use(make: Make, wait_until: Wait, **fields: Any) -> None:

@@ -25,15 +25,16 @@ LONGEST_SLEEP_SECONDS = 0.05
 SPARE_HINTS = 64
 
 
+_INTERRUPTED = StorageError("the write was interrupted: whether it reached the log is unknown")
+
+
 class _Round:
     """One commit of what waited.  `error` stays what it is now should its leader be interrupted."""
 
     __slots__ = ("asleep", "error", "over")
 
     def __init__(self) -> None:
-        self.error: BaseException | None = StorageError(
-            "the write was interrupted: whether it reached the log is unknown"
-        )
+        self.error: BaseException | None = _INTERRUPTED
         self.over = False  # set last, in one step for all its batches
         self.asleep: deque[Batch] | None = None  # those whose owners may be and have not been woken, if there are any
 
