@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks.handling import Handling, on_queue, p50_and_p99
 from benchmarks.measure import PAYLOAD, ROUNDS, median_rates, milliseconds, rate, repeat
 from benchmarks.peers import PEERS
 from eventy_sync import FileEventQueue
@@ -111,31 +112,13 @@ def history(directory: Path, events: int) -> None:
         print(f"  reading             {read:8,.0f}/s, checksum and decoding included")
 
 
-HANDLER = """
-import sys, time
-from eventy_sync import FileEventQueue
-seen = []
-with FileEventQueue(sys.argv[1], payload_type=dict) as queue:
-    queue.subscribe(lambda event: seen.append(time.time() - event.payload["t"]))
-    print("ready", flush=True)
-    sys.stdin.readline()
-    queue.wait_until_idle(10)
-print(" ".join(map(str, seen)))
-"""
-
-
 def latency(directory: Path, events: int = 1000) -> None:
-    """From publish to the handler in another process, at 500 events a second."""
-    command = [sys.executable, "-c", HANDLER, str(directory / "latency")]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    worker.stdout.readline()
-    pause = threading.Event()
-    with FileEventQueue[Any](directory / "latency", payload_type=dict) as queue:
-        for _ in range(events):
-            queue.publish({"t": time.time()})
-            pause.wait(0.002)
-    seen = sorted(float(each) for each in worker.communicate("\n")[0].split())
-    p50, p99 = seen[len(seen) // 2] * 1000, seen[len(seen) * 99 // 100] * 1000
+    """From publish to the handler in another process."""
+    root = directory / "latency"
+    with FileEventQueue[Any](root, payload_type=dict) as queue:
+        program = on_queue("FileEventQueue(sys.argv[1], payload_type=dict)")
+        with Handling(program, [str(root)], queue.publish) as handling:
+            p50, p99 = p50_and_p99(handling.handled_after(events))
     print(f"\npublish to handler in another process, 500 events/s: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
 
 

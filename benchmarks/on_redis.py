@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +14,7 @@ from typing import Any
 
 import redis
 
+from benchmarks.handling import Handling, on_queue, p50_and_p99
 from benchmarks.measure import PAYLOAD, median_rates, repeat
 from eventy_sync import RedisFileEventQueue
 from eventy_sync.redis.server import RedisServer
@@ -96,33 +94,19 @@ def claiming(directory: Path, server: RedisServer, claims: int) -> None:
         )
 
 
-HANDLER = """
-import sys, time
-from eventy_sync import RedisFileEventQueue
-seen = []
-with RedisFileEventQueue(
-    sys.argv[1], payload_type=dict, name=sys.argv[2], redis_url=sys.argv[3], durability="os"
-) as queue:
-    queue.subscribe(lambda event: seen.append(time.time() - event.payload["t"]))
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        queue.wait_until_idle(10)
-        print(*seen, flush=True)
-        seen.clear()
-"""
-
 RAW_HANDLER = """
-import json, sys, threading, time
+import json, os, sys, threading, time
 import redis
-client = redis.Redis.from_url(sys.argv[3])
-client.xgroup_create("raw-latency", "g", mkstream=True)
+client = redis.Redis.from_url(sys.argv[1], socket_timeout=None)
+group = str(os.getpid())
+client.xgroup_create("raw-latency", group, mkstream=True)
 seen = []
 
 def handle():
     while True:
-        [(_, [(name, fields)])] = client.xreadgroup("g", "c", {"raw-latency": ">"}, count=1, block=0)
+        [(_, [(name, fields)])] = client.xreadgroup(group, "c", {"raw-latency": ">"}, count=1, block=0)
         seen.append(time.time() - json.loads(fields[b"d"])["t"])
-        client.xack("raw-latency", "g", name)
+        client.xack("raw-latency", group, name)
 
 threading.Thread(target=handle, daemon=True).start()
 print("ready", flush=True)
@@ -130,60 +114,44 @@ for _ in sys.stdin:
     print(*seen, flush=True)
     seen.clear()
 """
+HANDLER = on_queue(
+    'RedisFileEventQueue(sys.argv[1], payload_type=dict, name=sys.argv[2], redis_url=sys.argv[3], durability="os")'
+)
 
 
-class Handling:
-    """A process that handles what `publish` publishes; a context manager."""
+def latency(directory: Path, server: RedisServer, starts: int = 4, rounds: int = 5, events: int = 100) -> None:
+    """From publish to the handler in another process, started anew and taken in turn a few times.
 
-    def __init__(self, source: str, root: Path, name: str, url: str, publish: Callable[[Any], object]) -> None:
-        self._command, self._publish = [sys.executable, "-c", source, str(root), name, url], publish
-
-    def __enter__(self) -> Handling:
-        self._worker = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._worker.stdout.readline()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._worker.communicate()
-
-    def handled_after(self, events: int) -> list[float]:
-        """Return the seconds from publish to handler, at 500 events a second."""
-        pause = threading.Event()
-        for _ in range(events):
-            self._publish({**PAYLOAD, "t": time.time()})
-            pause.wait(0.002)
-        self._worker.stdin.write("\n")
-        self._worker.stdin.flush()
-        return [float(each) for each in self._worker.stdout.readline().split()]
-
-
-def latency(directory: Path, server: RedisServer, rounds: int = 20, events: int = 100) -> None:
-    """From publish to the handler in another process; in short rounds, for a machine's speed changes by the second."""
+    A machine's speed changes by the second, and each process has more or less luck with its place in the caches.
+    """
     client = redis.Redis(port=server.port)
     with (
         queue_at(directory / "alone", server, "alone") as alone,
         queue_at(directory / "here", server, "shared") as shared,
     ):
+
+        def xadd(payload: Any) -> None:
+            client.xadd("raw-latency", {"d": json.dumps(payload)})
+
         kinds = {
-            "raw XREADGROUP BLOCK": Handling(
-                RAW_HANDLER, directory, "", server.url, lambda p: client.xadd("raw-latency", {"d": json.dumps(p)})
-            ),
-            "same root": Handling(HANDLER, directory / "alone", "alone", server.url, alone.publish),
-            "another root": Handling(HANDLER, directory / "there", "shared", server.url, shared.publish),
+            "raw XREADGROUP BLOCK": (RAW_HANDLER, [server.url], xadd),
+            "same root": (HANDLER, [str(directory / "alone"), "alone", server.url], alone.publish),
+            "another root": (HANDLER, [str(directory / "there"), "shared", server.url], shared.publish),
         }
         found: dict[str, list[float]] = {name: [] for name in kinds}
-        with ExitStack() as stack:
-            for each in kinds.values():
-                stack.enter_context(each).handled_after(10)
-            for _ in range(rounds):
-                for name, each in kinds.items():
-                    found[name] += each.handled_after(events)
-    raw = statistics.median(found["raw XREADGROUP BLOCK"])
+        for _ in range(starts):
+            with ExitStack() as stack:
+                handlings = {name: stack.enter_context(Handling(*kind)) for name, kind in kinds.items()}
+                for each in handlings.values():
+                    each.handled_after(10)
+                for _ in range(rounds):
+                    for name, each in handlings.items():
+                        found[name] += each.handled_after(events)
+    raw, _ = p50_and_p99(found["raw XREADGROUP BLOCK"])
     print("  publish to handler in another process, 500 events/s (wanted: 1.5 x on the same root, 2 x on another)")
     for name, seconds in found.items():
-        seconds.sort()
-        p50, p99 = seconds[len(seconds) // 2], seconds[len(seconds) * 99 // 100]
-        print(f"    {name:42} p50 {p50 * 1000:5.2f} ms, p99 {p99 * 1000:5.2f} ms   {p50 / raw:5.2f} x")
+        p50, p99 = p50_and_p99(seconds)
+        print(f"    {name:42} p50 {p50:5.2f} ms, p99 {p99:5.2f} ms   {p50 / raw:5.2f} x")
 
 
 def catching_up(directory: Path, server: RedisServer) -> None:
