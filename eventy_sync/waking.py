@@ -16,7 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Protocol
 
 LONGEST_WAIT_SECONDS = 1.0
@@ -33,8 +33,10 @@ class Hint:
     def give(self) -> None:
         """Let the one who waits go on, or whoever waits next."""
         if self._given.locked():
-            with suppress(RuntimeError):  # somebody else gave one at the same moment
+            try:
                 self._given.release()
+            except RuntimeError:
+                pass  # somebody else gave one at the same moment
 
     def wait(self, timeout_seconds: float | None) -> bool:
         """Return True when there is a hint, taking it, or False when the time is over."""

@@ -17,7 +17,7 @@ from uuid import UUID
 from eventy_sync.errors import CoordinationError, StorageError
 from eventy_sync.file.identity import IDENTITY_FILE, QueueIdentity, read_identity
 from eventy_sync.models import Claim
-from eventy_sync.storage.log import Batch, KeyedPublish, LocalNumbering, LogEnd
+from eventy_sync.storage.log import KeyedPublish, LocalNumbering, LogEnd
 from eventy_sync.storage.state import ClaimTable, GroupTable, LeaseTable, Settlement, Taken, Want
 
 
@@ -77,12 +77,12 @@ class NumberingAlone:
 
     def __init__(self, alone: Alone) -> None:
         self._alone = alone
-        self.number: Callable[[LogEnd, Sequence[Batch]], tuple[int, int]] = LocalNumbering().number
+        self.number: Callable[[LogEnd, Sequence[bytes], int], tuple[int, int]] = LocalNumbering().number
 
     def number_keyed(self, end: LogEnd, keyed: KeyedPublish) -> tuple[int, int]:
         """See `Numbering.number_keyed`: what has the key can be told by a root that has joined others, too."""
         keyed.check()
-        return self.number(end, ())
+        return self.number(end, (), 1)
 
     def look_again(self) -> None:
         """Learn whether the root has joined others; called whenever a segment is opened for appending."""
@@ -90,7 +90,7 @@ class NumberingAlone:
         if self._alone.joined is not None:
             self.number = self._refuse
 
-    def _refuse(self, end: LogEnd, batches: Sequence[Batch]) -> NoReturn:
+    def _refuse(self, end: LogEnd, payload_fields: Sequence[bytes], callers: int) -> NoReturn:
         self._alone.refuse("the event was not published")
 
 

@@ -17,7 +17,7 @@ from eventy_sync.redis.membership import Membership
 from eventy_sync.redis.mode import CONNECTED, DEGRADED, REJOINING, Mode
 from eventy_sync.redis.resync import ResyncNeededError
 from eventy_sync.redis.translation import RedisUnavailableError
-from eventy_sync.storage.log import Batch, KeyedPublish, LocalNumbering, LogEnd, not_written_yet
+from eventy_sync.storage.log import KeyedPublish, LocalNumbering, LogEnd, not_written_yet
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +56,13 @@ class RedisNumbering:
         self._crowd = 0  # written under the append lock: above 0 while several threads publish
         self._silent: set[str] = set()  # written under the append lock: roots that were waited for in vain
 
-    def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
+    def number(self, end: LogEnd, payload_fields: Sequence[bytes], callers: int) -> tuple[int, int]:
         """See `Numbering.number`.
 
         Raises:
             CoordinationError: other roots have this queue, and Redis cannot be asked or has to wait for them.
         """
-        payload_fields = [each for batch in batches for each in batch.payload_fields]
-        self._crowd = CROWD if len(batches) > 1 else max(0, self._crowd - 1)
+        self._crowd = CROWD if callers > 1 else max(0, self._crowd - 1)
         published, is_unknown = self.publish_to_redis(end, payload_fields, others_wait=self._crowd > 0)
         return self._numbered(end, published, is_unknown)
 
@@ -82,7 +81,7 @@ class RedisNumbering:
         if published is not None:
             return published
         if self._membership.roots.is_alone:
-            return self._local.number(end, ())
+            return self._local.number(end, (), 1)
         raise self._mode.refusal(_what_became_of_it(is_unknown))
 
     def publish_to_redis(

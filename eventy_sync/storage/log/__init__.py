@@ -4,7 +4,6 @@
 """
 
 from eventy_sync.storage.log.event_log import SEGMENT_BYTES, EventLog
-from eventy_sync.storage.log.group_commit import Batch
 from eventy_sync.storage.log.keyed import KeyedPublish, KeyEntry, KeyTakenError
 from eventy_sync.storage.log.numbering import Entry, LocalNumbering, LogEnd, Numbering, not_written_yet
 from eventy_sync.storage.log.reader import LogReader
@@ -27,7 +26,6 @@ __all__ = [
     "MAX_KEY_CHARACTERS",
     "MAX_WINDOW_MICROSECONDS",
     "SEGMENT_BYTES",
-    "Batch",
     "Durability",
     "Entry",
     "EventLog",

@@ -16,7 +16,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from eventy_sync.errors import EventyError, StorageError
 from eventy_sync.waking import Hint, KernelHint
@@ -41,8 +40,10 @@ class _Round:
     def wake_next(self) -> None:
         """Let one owner look again."""
         if self.asleep:
-            with suppress(IndexError):  # somebody else was faster
+            try:
                 self.asleep.popleft().wake()
+            except IndexError:
+                pass  # somebody else was faster
 
 
 class Batch:
@@ -58,13 +59,8 @@ class Batch:
         self.hint: Hint | KernelHint | None = None  # which wakes its owner, once that has found somebody leading
 
     @property
-    def done(self) -> bool:
-        """Whether it was committed, or refused."""
-        return self.round is not None and self.round.over
-
-    @property
     def error(self) -> BaseException | None:
-        """Why it was not written, once it is done."""
+        """Why it was not written, once its round is over."""
         return None if self.round is None else self.round.error
 
     def wake(self) -> None:
@@ -107,7 +103,7 @@ class GroupCommit:
 
     def _lead_or_sleep(self, batch: Batch) -> None:
         has_led = False
-        while not batch.done:
+        while batch.round is None or not batch.round.over:
             if self._leader.locked():
                 self._sleep(batch)
                 continue
@@ -162,8 +158,10 @@ class GroupCommit:
 
     def _wake_next_leader(self) -> None:
         if self._waiting:
-            with suppress(IndexError):  # somebody leads them by now
+            try:
                 self._waiting[0].wake()
+            except IndexError:
+                pass  # somebody leads them by now
 
     def _drop_taken(self) -> None:
         while self._waiting and self._waiting[0].round is not None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from eventy_sync.errors import StorageError
-from eventy_sync.storage.log.group_commit import Batch
 from eventy_sync.storage.log.keyed import KeyedPublish
 
 CLOCK_STEP_MICROSECONDS = 1_000_000
@@ -68,10 +67,11 @@ class Numbering(Protocol):
 
     is_shared: bool
 
-    def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
-        """Return the id of the first record of these batches, of which the others run on, and their time.
+    def number(self, end: LogEnd, payload_fields: Sequence[bytes], callers: int) -> tuple[int, int]:
+        """Return the id of the first of these records, of which the others run on, and their time.
 
-        An id that is not behind `end.tail` means that they are in the log already, with what was appended meanwhile.
+        So many `callers` publish them together.  An id that is not behind `end.tail` means that they are in the log
+        already, with what was appended meanwhile.
 
         Raises:
             CoordinationError: ids cannot be had now; nothing is written then.
@@ -93,7 +93,7 @@ class LocalNumbering:
     def __init__(self, clock: Callable[[], int] = now_microseconds) -> None:
         self._clock = clock
 
-    def number(self, end: LogEnd, batches: Sequence[Batch]) -> tuple[int, int]:
+    def number(self, end: LogEnd, payload_fields: Sequence[bytes], callers: int) -> tuple[int, int]:
         """Return the next id, and the time; it goes back only where the clock took a step."""
         now = self._clock()
         if end.last_at - CLOCK_STEP_MICROSECONDS <= now < end.last_at:
@@ -103,4 +103,4 @@ class LocalNumbering:
     def number_keyed(self, end: LogEnd, keyed: KeyedPublish) -> tuple[int, int]:
         """See `Numbering.number_keyed`."""
         keyed.check()
-        return self.number(end, ())
+        return self.number(end, (), 1)

@@ -136,6 +136,8 @@ def build(event_id: int, at: int, payload_fields: bytes) -> bytes:
 
 def build_all(first_id: int, at: int, payload_fields: Sequence[bytes]) -> list[bytes]:
     """Return what `build` does for each, with ids that run on, in less time."""
+    if len(payload_fields) == 1:  # nearly always
+        return [build(first_id, at, payload_fields[0])]
     time = b',"at":%d,' % at
     texts = [b'{"id":%d%b%b}' % (event_id, time, each) for event_id, each in enumerate(payload_fields, first_id)]
     return [b"%08x %b\n" % (crc32(text), text) for text in texts]

@@ -74,17 +74,14 @@ class LogWriter:
         """
         with self._lock.threads, self._lock:
             self._catch_up_locked()
-            next_id, at = self._numbering.number(self, batches)
-            lines: list[bytes] = []
+            payload_fields = [each for batch in batches for each in batch.payload_fields]
+            first_id, at = self._numbering.number(self, payload_fields, len(batches))
+            next_id = first_id
             for batch in batches:
                 batch.first_id, batch.at = next_id, at
-                if len(batch.payload_fields) == 1:
-                    lines.append(build(next_id, at, batch.payload_fields[0]))
-                else:
-                    lines += build_all(next_id, at, batch.payload_fields)
                 next_id += len(batch.payload_fields)
             if next_id - 1 > self.tail:  # else numbering found them in the log: they came in while it asked
-                self._append_numbered_locked(lines, next_id - 1, at)
+                self._append_numbered_locked(build_all(first_id, at, payload_fields), next_id - 1, at)
         self._owe_sync()
 
     def commit_keyed(self, keyed: KeyedPublish) -> tuple[int, int]:

@@ -99,7 +99,8 @@ def test_who_is_alone_writes_at_once(log: Log) -> None:
     for number in range(3):
         batch = Batch([b"a", b"b"])
         log.group_commit.append(batch)
-        assert (batch.done, batch.first_id, batch.error) == (True, 2 * number + 1, None)
+        assert batch.round is not None
+        assert (batch.round.over, batch.first_id, batch.error) == (True, 2 * number + 1, None)
     assert log.commits == [1, 1, 1]
 
 
