@@ -60,8 +60,10 @@ def _look(pool: ServerPool, keys: Keys, link: Link, place: Place) -> Iterator[Fi
         yield Finding(PART, "connection", ERROR, f"{pool.display()}: {exc}")
         return
     except CoordinationError as exc:
-        text = f"{pool.display()} cannot be had: {exc}"
-        yield Finding(PART, "connection", ERROR, text, "start it, or check the address and what lies between")
+        advice = "start it, or check the address and what lies between"
+        if pool.display().startswith("rediss"):  # one that does not know what a handshake is says nothing
+            advice += ", and whether it speaks TLS at this port: if not, take redis://"
+        yield Finding(PART, "connection", ERROR, f"{pool.display()} cannot be had: {exc}", advice)
         return
     yield Finding(PART, "connection", OK, f"{pool.display()} answers")
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (

@@ -339,6 +339,15 @@ def test_no_server_is_an_error(look: Look, server: RedisServer, filled: Path) ->
     assert found.of("events")["level"] == "ok"
 
 
+def test_a_server_without_encryption_is_asked_about(look: Look, server: RedisServer) -> None:
+    """It waits for the end of a line where the handshake waits for an answer."""
+    found = look("--redis", server.url.replace("redis://", "rediss://"))
+    assert (found.code, found.not_well()) == (1, [("error", "connection")])
+    assert "redis://" in found.of("connection")["advice"]
+    server.stop()
+    assert "TLS" not in look("--redis", server.url).of("connection")["advice"]
+
+
 def test_a_server_that_hangs_is_an_error_in_a_bounded_time(look: Look, server: RedisServer) -> None:
     """It is not waited for."""
     server.freeze()
