@@ -47,10 +47,8 @@ def test_a_server_that_flaps_makes_nothing_grow_and_loses_nothing(
         threads = [threading.Thread(target=publish, args=pair) for pair in ((a, 0), (b, 1))]
         for thread in threads:
             thread.start()
-        flap(proxy, FLAP_SECONDS / 2)
-        before = (threading.active_count(), open_descriptors(), resident_kilobytes())
-        flap(proxy, FLAP_SECONDS / 2)
-        after = (threading.active_count(), open_descriptors(), resident_kilobytes())
+        before = flap(proxy, FLAP_SECONDS / 2)
+        after = flap(proxy, FLAP_SECONDS / 2)
         stop.set()
         for thread in threads:
             thread.join()
@@ -68,11 +66,18 @@ def test_a_server_that_flaps_makes_nothing_grow_and_loses_nothing(
         wait_until(lambda: threading.active_count() <= calm[0] and open_descriptors() <= calm[1] + 6)
 
 
-def flap(proxy: Proxy, seconds: float) -> None:
-    """Refuse and accept in turn; at the end the server is there."""
+def flap(proxy: Proxy, seconds: float) -> tuple[int, int, int]:
+    """Refuse and accept in turn; at the end the server is there.
+
+    Return the most threads, descriptors and kilobytes there were before it went: a connection is three descriptors
+    here, and at one moment all of them may be open or none.
+    """
     deadline, pause = time.monotonic() + seconds, threading.Event()
+    threads = descriptors = 0
     while time.monotonic() < deadline:
         proxy.refuse()
         pause.wait(PERIOD_SECONDS / 2)
         proxy.accept()
         pause.wait(PERIOD_SECONDS / 2)
+        threads, descriptors = max(threads, threading.active_count()), max(descriptors, open_descriptors())
+    return threads, descriptors, resident_kilobytes()
