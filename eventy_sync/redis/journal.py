@@ -22,8 +22,6 @@ from eventy_sync.storage.log import Entry, KeyedPublish
 
 PAGE_ENTRIES, PAGE_BYTES = 1000, 1024 * 1024
 """So much is read at once, and a few entries more, for an event may be larger than a page."""
-MAX_MISSING, MAX_MISSING_BYTES = 200, 4 * 1024 * 1024
-"""So many entries that a root is missing come back with a publish, and a few more; others are fetched page by page."""
 
 _PUBLISH, _JOIN, _PAGE = Script("publish"), Script("join"), Script("page")
 _FILL, _FORGET, _EXPIRE = Script("fill"), Script("forget"), Script("expire")
@@ -88,7 +86,7 @@ class Journal:
         self._publishing, self._asking, self._sessions = publishing, asking, sessions
         wake_up = f'{{"type":"add_event","worker_id":"{worker_id}","root_id":"{root_id}","last_id":'
         self._publish_keys = (keys.next_event_id, keys.journal, keys.meta)
-        self._publish_arguments = (length, keys.channel, wake_up, MAX_MISSING, MAX_MISSING_BYTES, f"last:{root_id}")
+        self._publish_arguments = (length, keys.channel, wake_up, f"last:{root_id}")
         self._publish = _PUBLISH.prepare(self._publish_keys, self._publish_arguments)
         # written under the append lock
         self._session, self._requests = sessions.begin(), 0

@@ -142,7 +142,9 @@ class GroupCommit:
             self._hints.append(hint)
 
     def _lead(self, own: Batch) -> None:
-        batches, this_round = [each for each in list(self._waiting) if each.round is None], _Round()
+        batches, this_round = list(self._waiting), _Round()
+        if len(batches) > 1:  # else it is our own
+            batches = [each for each in batches if each.round is None]
         for batch in batches:
             batch.round = this_round
         self._drop_taken()

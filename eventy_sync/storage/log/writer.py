@@ -74,7 +74,9 @@ class LogWriter:
         """
         with self._lock.threads, self._lock:
             self._catch_up_locked()
-            payload_fields = [each for batch in batches for each in batch.payload_fields]
+            payload_fields = batches[0].payload_fields
+            if len(batches) > 1:
+                payload_fields = [each for batch in batches for each in batch.payload_fields]
             first_id, at = self._numbering.number(self, payload_fields, len(batches))
             next_id = first_id
             for batch in batches:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from eventy_sync.redis.journal import MAX_MISSING, MAX_MISSING_BYTES, Journal, Published, Refused
+from eventy_sync.redis.journal import Journal, Published, Refused
 from eventy_sync.redis.messages import AddEvent
 from eventy_sync.redis.sessions import Sessions
 from eventy_sync.storage.log import Entry, KeyedPublish, Marks, fields
@@ -16,6 +16,7 @@ from tests.unit.redis.conftest import Fake
 
 ROOT, OTHER_ROOT, WORKER = (UUID(int=number) for number in range(1, 4))
 EPOCH = "e1"
+MAX_MISSING, MAX_MISSING_BYTES = 200, 4 * 1024 * 1024  # of publish.lua
 AT = 1_000_000  # of the events that are in the journal already
 NOW_MICROSECONDS = time.time() * 1_000_000
 
