@@ -23,7 +23,6 @@ from eventy_sync.waking import Hint, KernelHint
 LONGEST_SLEEP_SECONDS = 0.05
 SPARE_HINTS = 64
 
-
 _INTERRUPTED = StorageError("the write was interrupted: whether it reached the log is unknown")
 
 
