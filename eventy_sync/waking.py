@@ -16,7 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 LONGEST_WAIT_SECONDS = 1.0
@@ -33,10 +33,8 @@ class Hint:
     def give(self) -> None:
         """Let the one who waits go on, or whoever waits next."""
         if self._given.locked():
-            try:
+            with suppress(RuntimeError):  # somebody else gave one at the same moment
                 self._given.release()
-            except RuntimeError:
-                pass  # somebody else gave one at the same moment
 
     def wait(self, timeout_seconds: float | None) -> bool:
         """Return True when there is a hint, taking it, or False when the time is over."""
@@ -151,10 +149,8 @@ class Bell:
 
     def remove(self, hint: Givable) -> None:
         """Give it no more; it need not have been added."""
-        try:
+        with suppress(ValueError):
             self._waiting.remove(hint)
-        except ValueError:
-            pass
 
     def wait_for(self, is_true: Callable[[], bool], timeout_seconds: float | None) -> bool:
         """Wait until it is true, so many seconds at most; say whether it is."""

@@ -124,16 +124,12 @@ class LogWatcher:
             return self._is_beyond(event_id) or self._stopping or until()
 
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        hint = Hint()
-        try:
-            self._grown.add(hint)  # before looking, so that no ringing is missed
+        with self._grown.hint() as hint:  # before looking, so that no ringing is missed
             while not has_heard and not is_over() and (seconds := _at_most(remaining(deadline))) > 0:
                 if self._growth and not self._has_scout:
                     has_heard = self._scout(is_over, deadline)
                 else:
                     hint.wait(seconds)
-        finally:
-            self._grown.remove(hint)
         return has_heard or self._tail > event_id
 
     def _is_beyond(self, event_id: int) -> bool:

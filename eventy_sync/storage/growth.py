@@ -36,7 +36,7 @@ class Growth:
         self._notices = -1
         close_in_children(self)  # first: another thread may fork at any time
         self._poll = select.poll()
-        self._ready: list[tuple[int, int]] = []  # what the last wait was over for
+        self._ready: list[int] = []  # what the last wait was over for
         self._notices = _inotify(directory)
         self._given = KernelHint()
         for each in (self._notices, self._given.fileno()):
@@ -62,8 +62,8 @@ class Growth:
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait until something is written, this is given, or the time is over; say whether something was written."""
-        self._ready = self._poll.poll(max(0.0, timeout_seconds) * 1000)
-        return self._has_notices()
+        self._ready = [each for each, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000)]
+        return self._notices in self._ready
 
     def clear(self) -> bool:
         """Forget what the last wait was over for, if it was for anything; say whether something had been written.
@@ -71,15 +71,11 @@ class Growth:
         Apart from waiting, and before whoever was woken looks for the last time: what is on its way to a handler need
         not wait for it.
         """
-        has_notices = self._has_notices()
-        for each, _ in self._ready:
+        ready, self._ready = self._ready, []
+        for each in ready:
             with suppress(BlockingIOError):
                 os.read(each, _ENOUGH_BYTES)
-        self._ready = []
-        return has_notices
-
-    def _has_notices(self) -> bool:
-        return self._notices in dict(self._ready)
+        return self._notices in ready
 
 
 def _inotify(directory: Path) -> int:
