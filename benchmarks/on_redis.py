@@ -119,6 +119,19 @@ HANDLER = on_queue(
 )
 
 
+def handled_in_turn(kinds: dict[str, Any], rounds: int, events: int) -> dict[str, list[float]]:
+    """Return how many seconds after they were published events were handled, by processes that are started for it."""
+    found: dict[str, list[float]] = {name: [] for name in kinds}
+    with ExitStack() as stack:
+        handlings = {name: stack.enter_context(Handling(*kind)) for name, kind in kinds.items()}
+        for each in handlings.values():
+            each.handled_after(10)
+        for _ in range(rounds):
+            for name, each in handlings.items():
+                found[name] += each.handled_after(events)
+    return found
+
+
 def latency(directory: Path, server: RedisServer, starts: int = 4, rounds: int = 5, events: int = 100) -> None:
     """From publish to the handler in another process, started anew and taken in turn a few times.
 
@@ -140,13 +153,8 @@ def latency(directory: Path, server: RedisServer, starts: int = 4, rounds: int =
         }
         found: dict[str, list[float]] = {name: [] for name in kinds}
         for _ in range(starts):
-            with ExitStack() as stack:
-                handlings = {name: stack.enter_context(Handling(*kind)) for name, kind in kinds.items()}
-                for each in handlings.values():
-                    each.handled_after(10)
-                for _ in range(rounds):
-                    for name, each in handlings.items():
-                        found[name] += each.handled_after(events)
+            for name, seconds in handled_in_turn(kinds, rounds, events).items():
+                found[name] += seconds
     raw, _ = p50_and_p99(found["raw XREADGROUP BLOCK"])
     print("  publish to handler in another process, 500 events/s (wanted: 1.5 x on the same root, 2 x on another)")
     for name, seconds in found.items():

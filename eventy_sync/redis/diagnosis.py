@@ -61,7 +61,7 @@ def _look(pool: ServerPool, keys: Keys, link: Link, place: Place) -> Iterator[Fi
         return
     except CoordinationError as exc:
         advice = "start it, or check the address and what lies between"
-        if pool.display().startswith("rediss"):  # one that does not know what a handshake is says nothing
+        if pool.is_encrypted:  # one that does not know what a handshake is says nothing
             advice += ", and whether it speaks TLS at this port: if not, take redis://"
         yield Finding(PART, "connection", ERROR, f"{pool.display()} cannot be had: {exc}", advice)
         return

@@ -107,6 +107,11 @@ class ServerPool(redis.ConnectionPool):
         """Whether the keys of a queue must share a slot."""
         return self.finder is not None and self.finder.is_cluster
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connections speak TLS."""
+        return issubclass(self._plain_class, redis.SSLConnection)
+
     def serve(self, key: str) -> None:
         """Connect to the server that has this key, if there are several."""
         if self.finder is not None:
@@ -132,7 +137,7 @@ class ServerPool(redis.ConnectionPool):
         secret = ":***@" if known.get("password") or known.get("credential_provider") else ""
         if "path" in known:
             return f"unix://{secret}{known['path']}?db={self.database}"
-        scheme = "rediss" if issubclass(self._plain_class, redis.SSLConnection) else "redis"
+        scheme = "rediss" if self.is_encrypted else "redis"
         if self.finder is not None:
             return f"{scheme}+{self.finder.kind}://{secret}{self.finder.display()}/{self.database}"
         host = str(known.get("host", "localhost"))

@@ -76,20 +76,6 @@ def publish_when_possible(queue: Queue, number: int, wait_until: Wait) -> bool:
     return outcome[0]
 
 
-def test_replies_are_looked_for_without_the_client(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own look takes several times as long; its socket is found in whatever version is installed."""
-    monkeypatch.setattr(link_module, "_HAS_CORES", True)
-    monkeypatch.setattr(link_module, "IDLE_SECONDS", float("inf"))
-    connection = make_pool(server.url, 0, None).make()
-    link = Link(lambda: connection)
-    try:
-        assert link.command("PING") == b"PONG"
-        monkeypatch.setattr(connection, "can_read", None)
-        assert [link.command("INCR", "n") for _ in range(100)] == list(range(1, 101))
-    finally:
-        link.end()
-
-
 def use(make: Make, wait_until: Wait, **fields: Any) -> None:
     """Do with two roots all that needs the server: events, claims, a group, a resync."""
     seen: list[int] = []
@@ -109,6 +95,20 @@ def use(make: Make, wait_until: Wait, **fields: Any) -> None:
         wait_until(lambda: sorted(shared) == list(range(1, 21)) and a.groups()[0].lag == 0)
         with make(roots[2], resync=True, **fields) as c:
             assert numbers(c) == list(range(1, 21))
+
+
+def test_replies_are_looked_for_without_the_client(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own look takes several times as long; its socket is found in whatever version is installed."""
+    monkeypatch.setattr(link_module, "_HAS_CORES", True)
+    monkeypatch.setattr(link_module, "IDLE_SECONDS", float("inf"))
+    connection = make_pool(server.url, 0, None).make()
+    link = Link(lambda: connection)
+    try:
+        assert link.command("PING") == b"PONG"
+        monkeypatch.setattr(connection, "can_read", None)
+        assert [link.command("INCR", "n") for _ in range(100)] == list(range(1, 101))
+    finally:
+        link.end()
 
 
 @needs_openssl
