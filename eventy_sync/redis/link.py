@@ -1,9 +1,8 @@
 """A link: one connection to Redis, and the scripts over it.
 
-Commands are packed here rather than by the client, whose own packing is most of the time of a publish;
-the connection itself, its TLS, its sockets and its parser are redis-py's.  Nothing is ever retried: a
-command whose reply is lost may have been done, and whoever sent it must find out.  Only what a server refused
-because another one has become responsible is sent once more, over a new connection.
+Commands are packed here rather than by the client, whose own packing is most of the time of a publish; the `Wire` below
+carries them.  Nothing is ever retried: a command whose reply is lost may have been done, and whoever sent it must find
+out.  Only what a server refused because another one has become responsible is sent once more, over a new connection.
 """
 
 from __future__ import annotations
@@ -11,12 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import select
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple, Union
 
@@ -25,11 +22,12 @@ import redis
 from eventy_sync.errors import QueueClosedError
 from eventy_sync.redis.pool import ELSEWHERE
 from eventy_sync.redis.translation import translated
+from eventy_sync.redis.wire import Wire
 
 IDLE_SECONDS = 0.005
 """A connection that was not used for so long may have been closed: looking first tells "not sent" from "unknown"."""
 
-LOOK_SECONDS = 0.0002
+LOOK_SECONDS = 0.0003
 """So long a reply is looked for before going to sleep."""
 CROWDED_SECONDS = 0.001
 """A look that takes so long has waited for a processor: others want it, too."""
@@ -103,8 +101,7 @@ class Link:
         self.on_answer: Callable[[float], None] | None = None  # told how many seconds each command took
         self._lock = threading.Lock()
         # guarded by _lock
-        self._connection: Any = None
-        self._has_arrived: Callable[[], object] = _nothing  # of what was opened last: whether there is anything to read
+        self._wire: Wire | None = None
         self._used_at = 0.0
         self._was_sent = self._is_ended = False
         self._sleeps = 0 if _HAS_CORES else sys.maxsize  # so many replies are waited for asleep
@@ -165,39 +162,34 @@ class Link:
         try:
             return self._send_once(packed, meanwhile)
         except ELSEWHERE:  # it was not done
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.disconnect()
+            self._hang_up()
             return self._send_once(packed, _nothing)
 
     def _send_once(self, packed: bytes, meanwhile: Callable[[], object]) -> Any:
-        connection, now = self._connection, time.monotonic()
+        now = time.monotonic()
         self._was_sent = False
         try:
-            if connection is not None and now - self._used_at > IDLE_SECONDS and _is_over(connection):
-                self._connection = None  # first: the next one may not come about
-                connection.disconnect()
-                connection = None
+            if self._wire is not None and now - self._used_at > IDLE_SECONDS and self._wire.has_arrived():
+                self._hang_up()  # nothing is owed to us, so only the end can have come
             self._used_at = now
-            if connection is None:
-                connection = self._connection = self._open()
+            if self._wire is None:
+                self._wire = self._open()
+            wire = self._wire
             self._was_sent = True
-            connection.send_packed_command([packed], check_health=False)
+            wire.send(packed)
             meanwhile()
-            self._look_for_reply()
-            return connection.read_response()
+            self._look_for_reply(wire)
+            return wire.read()
         except redis.ResponseError:
             raise  # the connection is as good as it was
         except BaseException:
-            self._connection = None
-            if connection is not None:
-                connection.disconnect()
+            self._hang_up()
             raise
         finally:
             if self.on_answer is not None:
                 self.on_answer(time.monotonic() - now)
 
-    def _open(self) -> Any:
+    def _open(self) -> Wire:
         if self._is_ended:
             raise QueueClosedError("the queue is closed: use it inside `with queue:`")
         connection = self._connect()
@@ -205,13 +197,17 @@ class Link:
             connection.connect()
             if self._check is not None:
                 self._check(connection)
+            return Wire(connection)
         except BaseException:
             connection.disconnect()
             raise
-        self._has_arrived = _arrivals(connection)
-        return connection
 
-    def _look_for_reply(self) -> None:
+    def _hang_up(self) -> None:
+        wire, self._wire = self._wire, None  # first: the next one may not come about
+        if wire is not None:
+            wire.close()
+
+    def _look_for_reply(self, wire: Wire) -> None:
         """Look for the reply of a server that is near before going to sleep: waking up takes longer than that reply.
 
         Between looks whoever else wants this processor has it, which may be the server.
@@ -222,7 +218,7 @@ class Link:
         started, is_there, looked_seconds = time.monotonic(), False, 0.0
         while not is_there and looked_seconds <= LOOK_SECONDS:
             _yield_processor()
-            is_there = bool(self._has_arrived())
+            is_there = wire.has_arrived()
             looked_seconds = time.monotonic() - started
         self._learn_from_looking(looked_seconds)
 
@@ -243,27 +239,4 @@ class Link:
     def close(self) -> None:
         """Close the connection; the next command opens another."""
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.disconnect()
-
-
-def _arrivals(connection: Any) -> Callable[[], object]:
-    """Return what says whether anything has come over an open connection since all of it was read, or its end.
-
-    The connection's own `can_read` would do, but asks the kernel three times where something has come.
-    """
-    try:
-        poll = select.poll()
-        poll.register(connection._sock, select.POLLIN)  # so called in all versions of redis-py
-    except (AttributeError, TypeError):  # no socket of the kernel's
-        return partial(connection.can_read, 0)
-    return partial(poll.poll, 0)
-
-
-def _is_over(connection: Any) -> bool:
-    """Return whether the server has closed it meanwhile: nothing is owed to us, so only the end can be read."""
-    try:
-        return bool(connection.can_read(0))
-    except (redis.RedisError, OSError):
-        return True
+            self._hang_up()
