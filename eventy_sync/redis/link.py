@@ -32,9 +32,9 @@ LOOK_SECONDS = 0.0003
 CROWDED_SECONDS = 0.001
 """A look that takes so long has waited for a processor: others want it, too."""
 LATE = 3
-SLEEPS, MOST_SLEEPS = 100, 12_800
-"""So many replies in a row that come later, or one look in a crowd, let so many be waited for asleep, and twice as many
-if it is no better then."""
+SLEEPS, MORE_SLEEPS, MOST_SLEEPS = 25, 4, 12_800
+"""So many replies in a row that come later, or one look in a crowd, let so many be waited for asleep, and four times as
+many if it is no better then."""
 
 _HAS_CORES = len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) > 1
 """With one processor alone, looking would only keep the server from answering."""
@@ -229,7 +229,7 @@ class Link:
         self._late += 1
         if self._late >= LATE or looked_seconds > CROWDED_SECONDS:
             self._late = LATE - 1  # one more is enough
-            self._sleeps, self._next_sleeps = self._next_sleeps, min(self._next_sleeps * 2, MOST_SLEEPS)
+            self._sleeps, self._next_sleeps = self._next_sleeps, min(self._next_sleeps * MORE_SLEEPS, MOST_SLEEPS)
 
     def end(self) -> None:
         """Close the connection for good; a command raises QueueClosedError from then on."""

@@ -290,7 +290,7 @@ def test_others_are_slept_for_and_hardly_looked_for_any_more(looked: Looked, sec
     while sleeps < module.MOST_SLEEPS:
         assert looked.asked(seconds, sleeps) == 0
         assert looked.asked(seconds) == 1
-        sleeps *= 2
+        sleeps *= module.MORE_SLEEPS
     assert looked.asked(seconds, 3 * (module.MOST_SLEEPS + 1)) == 3
 
 
@@ -298,6 +298,6 @@ def test_what_is_better_again_is_looked_for_again(looked: Looked) -> None:
     """Each reply in time halves what the next crowd costs."""
     looked.asked(CROWDED_SECONDS)
     looked.asked(CROWDED_SECONDS, module.SLEEPS + 1)
-    assert looked.asked(NEAR_SECONDS, module.SLEEPS * 2 + 10) == 10
+    assert looked.asked(NEAR_SECONDS, module.SLEEPS * module.MORE_SLEEPS + 10) == 10
     assert looked.asked(CROWDED_SECONDS, module.SLEEPS + 1) == 1
     assert looked.asked(CROWDED_SECONDS) == 1
