@@ -8,7 +8,6 @@ the protocol, where it is anything else: over TLS, long, in pieces, or an error.
 
 from __future__ import annotations
 
-import re
 import socket
 from typing import Any, Union
 
@@ -18,8 +17,6 @@ from eventy_sync.waking import close_in_children
 
 SHORT_BYTES = 256
 """Replies up to this are looked for whole."""
-
-_BEGINNING = re.compile(rb"(?:\$(\d+)|:(-?\d+))\r\n")
 
 
 class Wire:
@@ -85,11 +82,11 @@ def _beside(connection: Any) -> socket.socket | None:
 
 def _whole(seen: bytes) -> Union[bytes, int, None]:
     """Return the string or number that is all there is, or None if it is not that."""
-    found = _BEGINNING.match(seen)
-    if found is None:
-        return None
-    begin = found.end()
-    if found[1] is None:
-        return int(found[2]) if begin == len(seen) else None
-    end = begin + int(found[1])
-    return seen[begin:end] if end + 2 == len(seen) else None
+    begin = seen.find(b"\r\n") + 2
+    kind, number = seen[:1], seen[1 : max(1, begin - 2)]
+    if kind == b"$" and number.isdigit():
+        end = begin + int(number)
+        return seen[begin:end] if end + 2 == len(seen) else None
+    if kind == b":" and number.removeprefix(b"-").isdigit():
+        return int(number) if begin == len(seen) else None
+    return None

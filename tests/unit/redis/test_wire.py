@@ -26,6 +26,7 @@ OTHER_REPLIES = [
     b"*1\r\n$1\r\nx\r\n",
     b"$%d\r\n%b\r\n" % (SHORT_BYTES, b"x" * SHORT_BYTES),
     b"nonsense",
+    *(kind + text + b"\r\n" for kind in (b"$", b":", b"") for text in (b"", b"x", b"1x", b"--1")),
 ]
 
 
