@@ -132,7 +132,7 @@ def handled_in_turn(kinds: dict[str, Any], rounds: int, events: int) -> dict[str
     return found
 
 
-def latency(directory: Path, server: RedisServer, starts: int = 4, rounds: int = 5, events: int = 100) -> None:
+def latency(directory: Path, server: RedisServer, starts: int = 4, rounds: int = 20, events: int = 25) -> None:
     """From publish to the handler in another process, started anew and taken in turn a few times.
 
     A machine's speed changes by the second, and each process has more or less luck with its place in the caches.
