@@ -9,7 +9,7 @@ the protocol, where it is anything else: over TLS, long, in pieces, or an error.
 from __future__ import annotations
 
 import socket
-from typing import Any, Union
+from typing import Any
 
 import redis
 
@@ -80,7 +80,7 @@ def _beside(connection: Any) -> socket.socket | None:
     return beside
 
 
-def _whole(seen: bytes) -> Union[bytes, int, None]:
+def _whole(seen: bytes) -> bytes | int | None:
     """Return the string or number that is all there is, or None if it is not that."""
     begin = seen.find(b"\r\n") + 2
     kind, number = seen[:1], seen[1 : max(1, begin - 2)]
