@@ -1,4 +1,4 @@
-"""Waking threads up, safely where signals' handlers raise.
+"""Starting threads and waking them up, safely where signals' handlers raise.
 
 A `threading.Condition` or `Event` is written in Python: an exception from a signal's handler, such as
 Ctrl-C's, can come between two of its lines in the main thread and leave its lock held, or release it
@@ -21,6 +21,16 @@ from typing import Protocol
 
 LONGEST_WAIT_SECONDS = 1.0
 """A signal that comes just before a thread goes to sleep does not wake it: it is handled after this time at most."""
+
+
+def start_thread(name: str, run: Callable[..., object], *arguments: object) -> threading.Thread:
+    """Return a daemon thread that runs this with these arguments.
+
+    It is returned once it has begun: whoever is interrupted meanwhile has none for whose end to wait.
+    """
+    thread = threading.Thread(target=run, args=arguments, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 class Hint:

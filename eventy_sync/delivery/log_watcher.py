@@ -21,7 +21,7 @@ from pathlib import Path
 from eventy_sync.delivery.stoppable_thread import remaining
 from eventy_sync.errors import QueueClosedError, StorageError
 from eventy_sync.storage.growth import Growth
-from eventy_sync.waking import LONGEST_WAIT_SECONDS, Bell, Hint
+from eventy_sync.waking import LONGEST_WAIT_SECONDS, Bell, Hint, start_thread
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +73,7 @@ class LogWatcher:
                 self._on_start()
                 self._listen()
                 self._tail = self._read_tail()
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread  # last: who is interrupted in start() must not wait for its end
+                self._thread = start_thread(self._name, self._run)
 
     def stop(self) -> None:
         """Ask the thread to end.  Returns at once; whoever waits is woken."""

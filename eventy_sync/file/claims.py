@@ -19,6 +19,7 @@ from uuid import UUID
 from eventy_sync.errors import ClaimLostError, CoordinationError, InvalidArgumentError, StorageError
 from eventy_sync.file.coordinator import ClaimAuthority
 from eventy_sync.models import Claim, Page
+from eventy_sync.waking import start_thread
 
 logger = logging.getLogger(__name__)
 
@@ -220,9 +221,7 @@ class Renewals:
             self._open.add(handle)
             self._schedule_locked(handle)
             if self._thread is None and not self._stopping:
-                thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
-                thread.start()
-                self._thread = thread  # last: who is interrupted in start() must not wait for its end
+                self._thread = start_thread(self._thread_name, self._run)
             self._changed.notify()
 
     def remove(self, handle: ClaimHandle) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from eventy_sync.waking import start_thread
+
 
 class Background:
     """Does a job, always the same, in a thread of this name.  Thread safe."""
@@ -22,9 +24,7 @@ class Background:
         with self._lock:
             self._is_wanted = not self._is_over
             if self._thread is None and self._is_wanted:
-                thread = threading.Thread(target=self._run, args=(job,), name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
+                self._thread = start_thread(self._name, self._run, job)
 
     def _run(self, job: Callable[[], None]) -> None:
         try:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from eventy_sync.waking import start_thread
+
 INTERVAL_SECONDS = 1.0
 
 
@@ -28,9 +30,7 @@ class IntervalSync:
         with self._lock:
             self.marked = True
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread  # last: who is interrupted in start() must not wait for its end
+                self._thread = start_thread(self._name, self._run)
 
     def stop(self) -> bool:
         """End the thread without another sync; True if something appended was not synced yet."""
