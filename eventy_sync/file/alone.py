@@ -77,12 +77,12 @@ class NumberingAlone:
 
     def __init__(self, alone: Alone) -> None:
         self._alone = alone
-        self.number: Callable[[LogEnd, Sequence[bytes], int], tuple[int, int]] = LocalNumbering().number
+        self.number: Callable[[LogEnd, Sequence[bytes]], tuple[int, int]] = LocalNumbering().number
 
     def number_keyed(self, end: LogEnd, keyed: KeyedPublish) -> tuple[int, int]:
         """See `Numbering.number_keyed`: what has the key can be told by a root that has joined others, too."""
         keyed.check()
-        return self.number(end, (), 1)
+        return self.number(end, ())
 
     def look_again(self) -> None:
         """Learn whether the root has joined others; called whenever a segment is opened for appending."""
@@ -90,7 +90,7 @@ class NumberingAlone:
         if self._alone.joined is not None:
             self.number = self._refuse
 
-    def _refuse(self, end: LogEnd, payload_fields: Sequence[bytes], callers: int) -> NoReturn:
+    def _refuse(self, end: LogEnd, payload_fields: Sequence[bytes]) -> NoReturn:
         self._alone.refuse("the event was not published")
 
 

@@ -110,7 +110,6 @@ class Journal:
         tail_at: int,
         payload_fields: Sequence[bytes],
         *,
-        others_wait: bool = False,
         keyed: KeyedPublish | None = None,
     ) -> Published | Refused:
         """Get ids for these payloads and journal them; for one alone if it is `keyed` and no event has the key.
@@ -129,7 +128,7 @@ class Journal:
             window_milliseconds = -(-keyed.window // 1000)
             arguments += [keyed.begins, b"%d" % window_milliseconds, b"%d" % keyed.void_id]
         packed = b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
-        reply = self._publishing.call(call, len(arguments), packed, others_wait=others_wait)
+        reply = self._publishing.call(call, len(arguments), packed)
         missing: list[Entry] = []
         if reply.__class__ is list:
             reply, missing = reply[0], [_entry(each) for each in reply[1]]

@@ -129,17 +129,10 @@ class Link:
         count: int,
         packed: bytes,
         meanwhile: Callable[[], object] = _nothing,
-        *,
-        others_wait: bool = False,
     ) -> Any:
-        """Run a prepared script with so many more arguments, packed already; raises as `run` does.
-
-        Where `others_wait`, threads of this process have better things to do than to look for the reply.
-        """
+        """Run a prepared script with so many more arguments, packed already; raises as `run` does."""
         head = b"*%d\r\n" % (count + call.arguments)
         with self._lock:
-            if others_wait:
-                self._sleeps = max(self._sleeps, 1)
             try:
                 return self._send(b"%b%b%b%b" % (head, call.by_sha, call.rest, packed), meanwhile)
             except redis.exceptions.NoScriptError:

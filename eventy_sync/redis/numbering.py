@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 AWAIT_SECONDS = 3.0
 """So long a publish waits for other roots to say how far they are, after the server has lost something."""
-CROWD = 20
-"""After so many publishes of one thread alone, no other one is believed to publish."""
 FILL_SECONDS = 0.1
 """So long a publish waits for another root that is filling the journal."""
 LONGEST_SECONDS = 6.0
@@ -53,17 +51,15 @@ class RedisNumbering:
         self._degrade, self._pause = degrade, pause
         self._local = LocalNumbering()
         self.is_shared = False  # written under the append lock
-        self._crowd = 0  # written under the append lock: above 0 while several threads publish
         self._silent: set[str] = set()  # written under the append lock: roots that were waited for in vain
 
-    def number(self, end: LogEnd, payload_fields: Sequence[bytes], callers: int) -> tuple[int, int]:
+    def number(self, end: LogEnd, payload_fields: Sequence[bytes]) -> tuple[int, int]:
         """See `Numbering.number`.
 
         Raises:
             CoordinationError: other roots have this queue, and Redis cannot be asked or has to wait for them.
         """
-        self._crowd = CROWD if callers > 1 else max(0, self._crowd - 1)
-        published, is_unknown = self.publish_to_redis(end, payload_fields, others_wait=self._crowd > 0)
+        published, is_unknown = self.publish_to_redis(end, payload_fields)
         return self._numbered(end, published, is_unknown)
 
     def number_keyed(self, end: LogEnd, keyed: KeyedPublish) -> tuple[int, int]:
@@ -81,7 +77,7 @@ class RedisNumbering:
         if published is not None:
             return published
         if self._membership.roots.is_alone:
-            return self._local.number(end, (), 1)
+            return self._local.number(end, ())
         raise self._mode.refusal(_what_became_of_it(is_unknown))
 
     def publish_to_redis(
@@ -89,7 +85,6 @@ class RedisNumbering:
         end: LogEnd,
         payload_fields: Sequence[bytes],
         *,
-        others_wait: bool = False,
         keyed: KeyedPublish | None = None,
     ) -> tuple[tuple[int, int] | None, bool]:
         """Return first id and time, or None if Redis cannot be had, and whether it may have published all the same."""
@@ -110,7 +105,6 @@ class RedisNumbering:
                     end.tail,
                     end.tail_at,
                     payload_fields,
-                    others_wait=others_wait,
                     keyed=keyed,
                 )
                 if isinstance(reply, Published):

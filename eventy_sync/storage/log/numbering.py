@@ -67,11 +67,10 @@ class Numbering(Protocol):
 
     is_shared: bool
 
-    def number(self, end: LogEnd, payload_fields: Sequence[bytes], callers: int) -> tuple[int, int]:
+    def number(self, end: LogEnd, payload_fields: Sequence[bytes]) -> tuple[int, int]:
         """Return the id of the first of these records, of which the others run on, and their time.
 
-        So many `callers` publish them together.  An id that is not behind `end.tail` means that they are in the log
-        already, with what was appended meanwhile.
+        An id that is not behind `end.tail` means that they are in the log already, with what was appended meanwhile.
 
         Raises:
             CoordinationError: ids cannot be had now; nothing is written then.
@@ -93,7 +92,7 @@ class LocalNumbering:
     def __init__(self, clock: Callable[[], int] = now_microseconds) -> None:
         self._clock = clock
 
-    def number(self, end: LogEnd, payload_fields: Sequence[bytes], callers: int) -> tuple[int, int]:
+    def number(self, end: LogEnd, payload_fields: Sequence[bytes]) -> tuple[int, int]:
         """Return the next id, and the time; it goes back only where the clock took a step."""
         now = self._clock()
         if end.last_at - CLOCK_STEP_MICROSECONDS <= now < end.last_at:
@@ -103,4 +102,4 @@ class LocalNumbering:
     def number_keyed(self, end: LogEnd, keyed: KeyedPublish) -> tuple[int, int]:
         """See `Numbering.number_keyed`."""
         keyed.check()
-        return self.number(end, (), 1)
+        return self.number(end, ())

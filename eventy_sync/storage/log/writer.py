@@ -77,7 +77,7 @@ class LogWriter:
             payload_fields = batches[0].payload_fields
             if len(batches) > 1:
                 payload_fields = [each for batch in batches for each in batch.payload_fields]
-            first_id, at = self._numbering.number(self, payload_fields, len(batches))
+            first_id, at = self._numbering.number(self, payload_fields)
             next_id = first_id
             for batch in batches:
                 batch.first_id, batch.at = next_id, at
