@@ -123,13 +123,7 @@ class Link:
         """
         return self.call(script.prepare(keys), len(arguments), pack(arguments), meanwhile)
 
-    def call(
-        self,
-        call: Call,
-        count: int,
-        packed: bytes,
-        meanwhile: Callable[[], object] = _nothing,
-    ) -> Any:
+    def call(self, call: Call, count: int, packed: bytes, meanwhile: Callable[[], object] = _nothing) -> Any:
         """Run a prepared script with so many more arguments, packed already; raises as `run` does."""
         head = b"*%d\r\n" % (count + call.arguments)
         with self._lock:

@@ -99,13 +99,7 @@ class RedisNumbering:
                     break  # it may have been served before, and another root may have the event
                 token = self._journal.token()
                 reply = self._journal.publish(
-                    epoch,
-                    token,
-                    lost_token,
-                    end.tail,
-                    end.tail_at,
-                    payload_fields,
-                    keyed=keyed,
+                    epoch, token, lost_token, end.tail, end.tail_at, payload_fields, keyed=keyed
                 )
                 if isinstance(reply, Published):
                     return self._accept(end, epoch, reply), False

@@ -36,8 +36,8 @@ class Wire:
         if self._socket is not None:
             try:
                 sent = self._socket.send(packed)
-            except OSError:  # none of it was sent, and the client meets the same
-                sent = 0
+            except OSError:
+                pass  # none of it was sent, and the client meets the same
         if sent < len(packed):
             self._connection.send_packed_command([packed[sent:]], check_health=False)
 

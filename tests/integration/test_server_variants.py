@@ -97,7 +97,7 @@ def use(make: Make, wait_until: Wait, **fields: Any) -> None:
             assert numbers(c) == list(range(1, 21))
 
 
-def test_what_is_short_goes_by_the_client(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_short_goes_past_the_client(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own ways take several times as long; its socket is found in whatever version is installed."""
     monkeypatch.setattr(link_module, "_HAS_CORES", True)
     monkeypatch.setattr(link_module, "IDLE_SECONDS", float("inf"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -31,13 +32,12 @@ OTHER_REPLIES = [
 
 
 class Client:
-    """A connection as redis-py has it, to a server that is this test; counts what goes through it."""
+    """A connection as redis-py has it, to a server that is this test; keeps what is sent through it."""
 
     def __init__(self) -> None:
         self._sock, self.server = socket.socketpair()
         self._sock.settimeout(5)
         self.sent: list[bytes] = []
-        self.closed = 0
 
     def send_packed_command(self, command: list[bytes], check_health: bool) -> None:
         """Note what is sent."""
@@ -49,7 +49,6 @@ class Client:
 
     def disconnect(self) -> None:
         """Close the socket."""
-        self.closed += 1
         self._sock.close()
 
 
@@ -161,6 +160,7 @@ def test_other_sockets_are_the_clients(kind: str) -> None:
     theirs.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a fork beside threads of other tests
 def test_no_child_keeps_a_wire_open(client: Client, wire: Wire) -> None:
     """What is the client's is the client's to close."""
